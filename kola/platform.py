@@ -1,0 +1,246 @@
+"""The contract between kola and a platform driver, and how a driver is found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import tomllib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from kola.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+    from kola.arch import Arch
+    from kola.errors import Loss
+    from kola.images import Image
+    from kola.spec import Capability, MachineSpec
+
+
+class Instance(Protocol):
+    """One running machine as its platform sees it; kola adds SSH on top (``kola.machine.Machine``).
+
+    Attributes:
+        id: the provider's identifier.
+        name: kola's name for it; begins with ``kola-RUNID-``.
+        address: where SSH is reached from this host.
+        port: SSH's port at that address.
+        journal_path: a file on this host into which the whole journal flows as JSON lines, or None if the platform
+            has no such channel.
+    """
+
+    id: str
+    name: str
+    address: str
+    port: int
+    journal_path: Path | None
+
+    def console(self) -> str:
+        """Return everything that the machine wrote to its serial console so far."""
+        ...
+
+    def lost(self) -> Loss | None:
+        """Say why the machine is of no more use (panic, Ignition failure, ended process...), or None. Cheap: polled."""
+        ...
+
+    def reset(self) -> None:
+        """Cut the power and switch it on again (only with ``Capability.HARD_RESET``)."""
+        ...
+
+    def keep(self) -> None:
+        """Leave the machine running when its context ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a driver has to know of the run that it serves.
+
+    Attributes:
+        run_id: tags everything created; short, ``[a-z0-9]+``.
+        owner: who runs this.
+        worker: name of this process within the run: ``main``, ``gw0``, ...
+        artifacts: folder for what is kept of each machine (console, journal); the driver makes ``artifacts/NAME/``.
+        scratch: folder for what must be gone after the run (overlays, sockets, configs with secrets); short path.
+        cache: the user's kola cache folder.
+    """
+
+    run_id: str
+    owner: str
+    worker: str
+    artifacts: Path
+    scratch: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` found out once a run, for every process of it. Plain data only: it travels to xdist's workers.
+
+    Attributes:
+        image_ref: the image as the platform knows it: a path, an AMI...
+        accelerator: ``kvm``, ``tcg``, ``cloud``...
+        slowness: factor on every time limit.
+        notes: lines for the header of the run.
+    """
+
+    image_ref: str
+    accelerator: str
+    slowness: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
+class Platform(ABC):
+    """A driver. Constructed in every process of a run; ``prepare`` is called in the controller only.
+
+    Attributes:
+        name: as in ``--platform=NAME``.
+        Options: a frozen dataclass whose fields, all with defaults, are the platform's ``-P`` options.
+        capabilities: what machines here can do.
+        ignition_platform: value of ``ignition.platform.id`` that guests see.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Any]]
+    capabilities: ClassVar[frozenset[Capability]]
+    ignition_platform: ClassVar[str]
+
+    def __init__(self, options: Any, arch: Arch, context: RunContext) -> None:
+        self.options = options
+        self.arch = arch
+        self.context = context
+
+    @abstractmethod
+    def prepare(self, image: Image | None) -> Prepared:
+        """Check that the platform is usable and make the image available on it; once a run, in the controller.
+
+        Raises:
+            ConfigError: something that the user has to change.
+            PlatformError: the provider does not work.
+        """
+
+    @abstractmethod
+    def launch(
+        self, spec: MachineSpec, ignition: bytes, name: str, prepared: Prepared
+    ) -> AbstractContextManager[Instance]:
+        """Start a machine; it exists (booting, not necessarily reachable) inside the context and is gone after it.
+
+        Args:
+            spec: what the machine must have.
+            ignition: the serialised Ignition config; holds secrets.
+            name: unique, begins with ``kola-RUNID-``.
+            prepared: what ``prepare`` returned.
+
+        Raises:
+            PlatformError: the provider could not make it; nothing is left.
+        """
+
+    @abstractmethod
+    def sweep(self, *, owner: str, run_id: str | None = None, worker: str | None = None,
+              older_than: float | None = None) -> list[str]:
+        """Remove what runs left behind, found by tag; idempotent, safe beside living runs of others.
+
+        Args:
+            owner: only this owner's.
+            run_id: only this run's; this or ``older_than`` is mandatory.
+            worker: only what this process of the run made.
+            older_than: only what is older than so many seconds.
+
+        Returns:
+            The names of what was removed.
+
+        Raises:
+            ConfigError: neither ``run_id`` nor ``older_than`` was given.
+        """
+
+
+def platform_names() -> list[str]:
+    """Return the names of the drivers in the ``platforms`` package, sorted."""
+    package = importlib.import_module("platforms")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def load_platform(name: str) -> type[Platform]:
+    """Find a driver by name (``qemu``) or by ``package.module:Class``; its SDK is imported only now.
+
+    Raises:
+        ConfigError: no such platform, or its SDK is not installed.
+    """
+    module_name, _, class_name = name.partition(":")
+    if not class_name:
+        if name not in platform_names():
+            raise ConfigError(
+                f"unknown platform '{name}'; known: {', '.join(platform_names())}, or package.module:Class"
+            )
+        module_name = f"platforms.{name}"
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        if e.name == module_name:
+            raise ConfigError(f"platform '{name}': no module '{module_name}'") from e
+        raise ConfigError(
+            f"platform '{name}' needs the Python module '{e.name}': pip install 'kola[{name.split(':')[0]}]'"
+        ) from e
+    found = getattr(module, class_name or "PLATFORM", None)
+    if not (isinstance(found, type) and issubclass(found, Platform)):
+        raise ConfigError(f"platform '{name}': {module_name}.{class_name or 'PLATFORM'} is not a kola Platform")
+    return found
+
+
+def parse_options(platform: type[Platform], pairs: Iterable[str]) -> Any:
+    """Turn ``-P key=value`` (or ``-P FILE.toml``) into the platform's ``Options``.
+
+    Later ones win. Values are converted to the type of the field's default.
+
+    Raises:
+        ConfigError: an unknown key (the valid ones are listed), a malformed pair or value.
+    """
+    known = {f.name.replace("_", "-"): f for f in dataclasses.fields(platform.Options)}
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        given = {key: text} if equals else _options_file(pair)
+        for name, value in given.items():
+            field = known.get(name.replace("_", "-"))
+            if field is None:
+                raise ConfigError(
+                    f"-P {name}: unknown option of platform '{platform.name}'; valid: {', '.join(sorted(known))}"
+                )
+            values[field.name] = _convert(name, value, field.default)
+    return platform.Options(**values)
+
+
+def _options_file(pair: str) -> Mapping[str, Any]:
+    path = Path(pair)
+    if path.suffix != ".toml":
+        raise ConfigError(f"-P {pair}: expected key=value or a .toml file")
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as e:
+        raise ConfigError(f"-P {pair}: {e.strerror}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"-P {pair}: {e}") from e
+
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def _convert(name: str, value: object, default: object) -> object:
+    if isinstance(default, bool):
+        text = str(value).lower()
+        if text not in _TRUE | _FALSE:
+            raise ConfigError(f"-P {name}={value}: expected true or false")
+        return text in _TRUE
+    if isinstance(default, int | float):
+        try:
+            return type(default)(str(value))
+        except ValueError:
+            raise ConfigError(f"-P {name}={value}: expected a number") from None
+    return str(value)

@@ -1,0 +1,88 @@
+"""What a test needs of a machine, without a word about any platform."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, fields
+
+from kola.errors import ConfigError
+
+
+class Capability(enum.StrEnum):
+    """Something that a platform can do; a test that needs more is skipped with that reason."""
+
+    CONSOLE = "console"
+    """Serial console output can be read."""
+    EXTRA_DISKS = "extra-disks"
+    EXTRA_NICS = "extra-nics"
+    KERNEL_ARGS = "kernel-args"
+    """Kernel arguments can be set for the first boot already."""
+    HARD_RESET = "hard-reset"
+    """The power can be cut."""
+    SNAPSHOT = "snapshot"
+    """A running machine can be saved and restored any number of times."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """An extra, empty disk. Size in GiB; ``serial`` shows up under /dev/disk/by-id/virtio-SERIAL."""
+
+    size_gib: int
+    serial: str = ""
+
+    def __post_init__(self) -> None:
+        if self.size_gib < 1:
+            raise ConfigError(f"disk size must be at least 1 GiB, not {self.size_gib}")
+
+
+@dataclass(frozen=True)
+class Nic:
+    """An extra network interface beside the one that SSH uses. An empty ``mac`` is chosen by the platform."""
+
+    mac: str = ""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What a test needs of one machine.
+
+    Attributes:
+        memory_mib: RAM in MiB.
+        vcpus: number of virtual CPUs.
+        disk_gib: size of the root disk in GiB; None keeps the image's own.
+        disks: extra disks, in order.
+        nics: extra network interfaces, in order.
+        kernel_args: appended to the kernel command line of every boot, the first included.
+        first_boot_kernel_args: appended to the first boot's only.
+    """
+
+    memory_mib: int = 1536
+    vcpus: int = 2
+    disk_gib: int | None = None
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    kernel_args: tuple[str, ...] = ()
+    first_boot_kernel_args: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.memory_mib < 256:  # noqa: PLR2004 - no supported OS boots in less
+            raise ConfigError(f"memory_mib must be at least 256, not {self.memory_mib}")
+        if self.vcpus < 1:
+            raise ConfigError(f"vcpus must be at least 1, not {self.vcpus}")
+        if self.disk_gib is not None and self.disk_gib < 1:
+            raise ConfigError(f"disk_gib must be at least 1, not {self.disk_gib}")
+        for arg in (*self.kernel_args, *self.first_boot_kernel_args):
+            if not arg or any(c.isspace() or c in "'\"" for c in arg):
+                raise ConfigError(f"kernel argument {arg!r} must be one word without quotes")
+
+    def needs(self) -> frozenset[Capability]:
+        """Return the capabilities that a platform must have for this spec."""
+        wanted = {
+            Capability.EXTRA_DISKS: self.disks,
+            Capability.EXTRA_NICS: self.nics,
+            Capability.KERNEL_ARGS: self.kernel_args or self.first_boot_kernel_args,
+        }
+        return frozenset(capability for capability, value in wanted.items() if value)
+
+
+SPEC_FIELDS = tuple(f.name for f in fields(MachineSpec))
