@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from kola.errors import ConfigError
 
@@ -19,6 +19,8 @@ class Capability(enum.StrEnum):
     """Kernel arguments can be set for the first boot already."""
     HARD_RESET = "hard-reset"
     """The power can be cut."""
+    JOURNAL_CHANNEL = "journal-channel"
+    """The machine's whole journal reaches a file on this host without SSH (virtio-serial port ``kola.journal``)."""
     SNAPSHOT = "snapshot"
     """A running machine can be saved and restored any number of times."""
 
@@ -62,7 +64,7 @@ class MachineSpec:
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
     kernel_args: tuple[str, ...] = ()
-    first_boot_kernel_args: tuple[str, ...] = field(default=())
+    first_boot_kernel_args: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.memory_mib < 256:  # noqa: PLR2004 - no supported OS boots in less

@@ -1,0 +1,1 @@
+"""What kola puts onto a guest: plain files, read as package data by ``kola.provision``."""

@@ -1,0 +1,208 @@
+"""From ``@pytest.mark.kola(...)`` to what a test needs; pure, the only reader of the marker's arguments."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kola import ignition
+from kola.arch import ARCHES
+from kola.errors import ConfigError
+from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
+
+
+class Isolation(enum.StrEnum):
+    """How a test's machine is set apart from other tests'."""
+
+    SHARED = "shared"
+    """One machine serves all shared tests of a worker that need the same."""
+    FRESH = "fresh"
+    """A machine that no test has used before."""
+    FIRST_BOOT = "first_boot"
+    """A machine that really boots for the first time for this test: never a clone."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one test needs.
+
+    Attributes:
+        isolation: see ``Isolation``.
+        machines: how many machines, all of the same spec and config.
+        spec: of each machine.
+        ignition: merged over by what kola adds; None is an empty config.
+        platforms: only these (``qemu``), or with a leading ``!`` not these; empty is all.
+        architectures: in the same way.
+        tags: free words.
+        needs: what the image's operating system must have (``podman``, ``selinux``...).
+        description: what the test proves; the docstring's first line if not given.
+        skip_checks: rule id of ``kola.checks`` -> why this test does not care.
+        timeout: seconds on a fast machine; scaled by accelerator and architecture.
+    """
+
+    isolation: Isolation = Isolation.FRESH
+    machines: int = 1
+    spec: MachineSpec = field(default_factory=MachineSpec)
+    ignition: ignition.Config | None = None
+    platforms: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    description: str = ""
+    skip_checks: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 600.0
+
+    def machine_key(self) -> str:
+        """Equal for two tests exactly when one machine can serve both."""
+        config = ignition.serialise(self.ignition).decode() if self.ignition else ""
+        parts = json.dumps([asdict(self.spec), config], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+MARKER_KEYS = (
+    "isolation", "machines", *SPEC_FIELDS, "ignition", "platforms", "architectures", "tags", "needs", "description",
+    "skip_checks", "timeout",
+)  # fmt: skip
+
+
+def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str]) -> Needs:
+    """Turn the marker's keyword arguments into ``Needs``.
+
+    Args:
+        kwargs: of all kola markers of the test, the closest one winning key by key.
+        folder: of the test file; a path to an Ignition config is relative to it.
+        rules: the ids that ``skip_checks`` may name.
+
+    Raises:
+        ConfigError: an unknown key or a bad value; says which and what is allowed.
+    """
+    for key in kwargs:
+        if key == "butane":
+            raise ConfigError("butane=: not available yet in this version; give the translated config as ignition=")
+        if key not in MARKER_KEYS:
+            raise ConfigError(f"unknown key '{key}'; allowed: {', '.join(MARKER_KEYS)}")
+    try:
+        isolation = Isolation(kwargs.get("isolation", Isolation.FRESH))
+    except ValueError:
+        raise ConfigError(
+            f"isolation={kwargs['isolation']!r}: allowed: {', '.join(i.value for i in Isolation)}"
+        ) from None
+    machines = _integer("machines", kwargs.get("machines", 1))
+    if machines < 1:
+        raise ConfigError(f"machines={machines}: at least 1")
+    if machines > 1 and isolation is Isolation.SHARED:
+        raise ConfigError("machines= needs isolation='fresh' or 'first_boot'; only a single machine can be shared")
+    for name in _words("architectures", kwargs.get("architectures", ())):
+        if name.removeprefix("!") not in ARCHES:
+            raise ConfigError(f"architectures: unknown '{name}'; known: {', '.join(ARCHES)}")
+    return Needs(
+        isolation=isolation,
+        machines=machines,
+        spec=_spec(kwargs),
+        ignition=_ignition(kwargs.get("ignition"), folder),
+        platforms=_words("platforms", kwargs.get("platforms", ())),
+        architectures=_words("architectures", kwargs.get("architectures", ())),
+        tags=_words("tags", kwargs.get("tags", ())),
+        needs=_words("needs", kwargs.get("needs", ())),
+        description=_text("description", kwargs.get("description", "")),
+        skip_checks=_skip_checks(kwargs.get("skip_checks", {}), rules),
+        timeout=_seconds("timeout", kwargs.get("timeout", Needs.timeout)),
+    )
+
+
+def matches(selector: Sequence[str], name: str) -> bool:
+    """Tell whether ``("a", "b")`` or ``("!a",)`` selects ``name``; an empty selector selects everything."""
+    included = [word for word in selector if not word.startswith("!")]
+    return f"!{name}" not in selector and (not included or name in included)
+
+
+def _integer(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{key}={value!r}: expected a whole number")
+    return value
+
+
+def _seconds(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise ConfigError(f"{key}={value!r}: expected a positive number of seconds")
+    return float(value)
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{key}={value!r}: expected a string")
+    return value
+
+
+def _words(key: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, str) for v in value):
+        raise ConfigError(f"{key}={value!r}: expected a list of strings")
+    return tuple(value)
+
+
+def _skip_checks(value: object, rules: frozenset[str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"skip_checks={value!r}: expected {{'rule-id': 'reason'}}")
+    for rule, reason in value.items():
+        if rule not in rules:
+            raise ConfigError(f"skip_checks: unknown rule '{rule}'; known: {', '.join(sorted(rules))}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise ConfigError(f"skip_checks: rule '{rule}' needs a reason")
+    return dict(value)
+
+
+def _spec(kwargs: Mapping[str, Any]) -> MachineSpec:
+    values: dict[str, Any] = {}
+    for key in SPEC_FIELDS:
+        if key not in kwargs:
+            continue
+        value = kwargs[key]
+        if key in {"memory_mib", "vcpus", "disk_gib"}:
+            values[key] = _integer(key, value)
+        elif key in {"kernel_args", "first_boot_kernel_args"}:
+            values[key] = _words(key, value)
+        else:
+            values[key] = tuple(_device(key, entry) for entry in _list(key, value))
+    return MachineSpec(**values)
+
+
+def _list(key: str, value: object) -> Sequence[object]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"{key}={value!r}: expected a list")
+    return value
+
+
+def _device(key: str, entry: object) -> Disk | Nic:
+    kind = {"disks": Disk, "nics": Nic}[key]
+    if isinstance(entry, kind):
+        return entry
+    if isinstance(entry, Mapping):
+        try:
+            return kind(**entry)
+        except TypeError:
+            pass
+    allowed = "kola.spec.Disk or {'size_gib': 5, 'serial': 'data'}" if kind is Disk else "kola.spec.Nic or {'mac': ''}"
+    raise ConfigError(f"{key}: {entry!r}: expected {allowed}")
+
+
+def _ignition(value: object, folder: Path) -> ignition.Config | None:
+    if value is None:
+        return None
+    if isinstance(value, ignition.Config):
+        return value
+    if isinstance(value, Mapping):
+        return ignition.parse(json.dumps(value), "ignition=")
+    if isinstance(value, Path) or (isinstance(value, str) and not value.lstrip().startswith("{")):
+        path = folder / value
+        try:
+            return ignition.parse(path.read_bytes(), str(path))
+        except OSError as e:
+            raise ConfigError(f"ignition='{value}': {e.strerror}: {path}") from e
+    if isinstance(value, str):
+        return ignition.parse(value, "ignition=")
+    raise ConfigError(f"ignition={value!r}: expected a dict, JSON, or the path of a .ign file")

@@ -1,0 +1,153 @@
+"""The command line and the ini file -> one frozen ``Settings``."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kola.arch import Arch, get_arch, host_arch
+from kola.budget import default_budget_mib
+from kola.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pytest
+
+KEEP = ("never", "failed", "always")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: a flag, and an ini option of the same meaning that the flag overrides."""
+
+    flag: str
+    ini: str
+    help: str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
+    multiple: bool = False
+
+
+OPTIONS = (
+    Option("--platform", "kola_platform", "boot machines on this platform: qemu, or package.module:Class", "NAME"),
+    Option("--arch", "kola_arch", "architecture of the machines (default: this host's)", "ARCH"),
+    Option(
+        "--image",
+        "kola_image",
+        "what to boot: testos, or the path of a qcow2 or raw image (.xz and .gz accepted); "
+        "stream:NAME[@VERSION] and build:DIR[@ID] are not available yet",
+        "IMAGE",
+    ),
+    Option("-P", "kola_platform_options", "option of the platform, or a TOML file of them", "KEY=VALUE", multiple=True),
+    Option(
+        "--keep-machines",
+        "kola_keep_machines",
+        "which machines to leave running after their test, for 24 h or until 'kola gc' (default: never)",
+        choices=KEEP,
+    ),
+    Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
+    Option("--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"),
+    Option(
+        "--memory-budget",
+        "kola_memory_budget",
+        "memory that all machines of the run may use together: MiB, or 50%% of what is available (default: 80%%)",
+        "MIB",
+    ),
+    Option("--owner", "kola_owner", "name that everything created is tagged with (default: the user's)", "NAME"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for; ``platform`` None means that no machine can be booted."""
+
+    platform: str | None
+    arch: Arch
+    image: str | None
+    platform_options: tuple[str, ...]
+    keep_machines: str
+    output: Path
+    cache: Path
+    memory_budget_mib: int
+    owner: str
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Register every flag and its ini twin with pytest."""
+    group = parser.getgroup("kola", "machines (kola)")
+    for option in OPTIONS:
+        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
+        if option.choices:
+            extra["choices"] = option.choices
+        group.addoption(
+            option.flag,
+            action="append" if option.multiple else "store",
+            dest=option.ini,
+            default=None,
+            help=f"{option.help} [ini: {option.ini}]",
+            **extra,
+        )
+        ini_help = option.help.replace("%%", "%")
+        parser.addini(option.ini, ini_help, type="linelist" if option.multiple else "string", default=None)
+
+
+def settings(config: pytest.Config) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigError: a value that is not allowed; names the flag.
+    """
+    values = {option.ini: _value(config, option) for option in OPTIONS}
+    keep = values["kola_keep_machines"] or "never"
+    if keep not in KEEP:
+        raise ConfigError(f"kola_keep_machines = {keep}: allowed: {', '.join(KEEP)}")
+    owner = values["kola_owner"] or _user()
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", owner):
+        raise ConfigError(f"--owner '{owner}': letters, digits and ._@- only, at most 63")
+    return Settings(
+        platform=values["kola_platform"] or None,
+        arch=get_arch(values["kola_arch"]) if values["kola_arch"] else host_arch(),
+        image=values["kola_image"] or None,
+        platform_options=tuple(values["kola_platform_options"] or ()),
+        keep_machines=keep,
+        output=(config.invocation_params.dir / (values["kola_output"] or "kola-runs")).resolve(),
+        cache=cache_folder(values["kola_cache"]),
+        memory_budget_mib=memory_budget(values["kola_memory_budget"]),
+        owner=owner,
+    )
+
+
+def cache_folder(value: str | None = None) -> Path:
+    """Return the cache folder: the given one, ``$KOLA_CACHE``, or ``kola`` below the user's cache (XDG)."""
+    if value or (value := os.environ.get("KOLA_CACHE")):
+        return Path(value).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kola"
+
+
+def memory_budget(text: str | None) -> int:
+    """Return MiB from ``4096`` or ``50%`` (of the memory that is available now); None is 80 %.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if not text:
+        return default_budget_mib()
+    match = re.fullmatch(r"(\d+)(%?)", text.strip())
+    if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
+        raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
+    return default_budget_mib(int(match[1]) / 100) if match[2] else int(match[1])
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    given = config.getoption(option.ini)
+    return config.getini(option.ini) if given is None else given
+
+
+def _user() -> str:
+    try:
+        return re.sub(r"[^A-Za-z0-9._@-]", "-", getpass.getuser())
+    except (KeyError, OSError):  # a uid without a name
+        return f"uid{os.getuid()}"

@@ -1,0 +1,52 @@
+"""What kola adds to a test's Ignition config so that it can reach and watch the machine; pure but for package data."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from kola import ignition
+from kola.spec import Capability
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from kola.keys import KeyPair
+
+USER = "core"
+"""The user of Fedora CoreOS that has sudo without a password."""
+
+
+def provision(
+    config: ignition.Config | None,
+    *,
+    client_key: str,
+    host_key: KeyPair,
+    capabilities: Collection[Capability],
+) -> ignition.Config:
+    """Return the test's config with kola's additions; the test's own entries win.
+
+    Added: the run's public key for ``core``, the machine's SSH host key (so that the first connection is already
+    verified), the journal channel's unit where the platform has one, and no automatic updates.
+
+    Args:
+        config: the test's own, or None.
+        client_key: public key line that may log in.
+        host_key: the machine's own, made for it alone.
+        capabilities: of the platform.
+    """
+    added = ignition.empty()
+    added = ignition.add_user(added, USER, ssh_keys=(client_key,))
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    added = ignition.add_file(added, key, host_key.private, mode=0o600, overwrite=True)
+    added = ignition.add_file(added, f"{key}.pub", host_key.public + "\n", mode=0o644, overwrite=True)
+    added = ignition.add_file(
+        added, "/etc/zincati/config.d/90-disable-auto-updates.toml", _guest_file("90-disable-auto-updates.toml")
+    )
+    if Capability.JOURNAL_CHANNEL in capabilities:
+        added = ignition.add_unit(added, "kola-journal.service", _guest_file("kola-journal.service"), enabled=True)
+    return added if config is None else ignition.merge(added, config)
+
+
+def _guest_file(name: str) -> str:
+    return resources.files("kola.guest").joinpath(name).read_text()
