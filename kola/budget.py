@@ -1,0 +1,306 @@
+"""Memory that all worker processes of one run share, so that machines never need more than the host has.
+
+Everything a test needs is acquired in one step before its set-up: with parts of it in hand two workers could wait
+for each other for ever. The state is one small file that is replaced as a whole under a lock; a process may die at any
+moment, and whoever looks next takes back what it held. (Its machines are the reaper's business, ``kola.reaper``: for
+the second or so until they are gone the memory is counted as free already.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import secrets
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from kola.errors import ConfigError, WaitTimeout
+from kola.ledger import Entry, Ledger, State
+from kola.process import ProcessId
+from kola.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+POLL_S = 0.05
+SHARE = 0.8
+"""Part of the available memory that a run takes unless told otherwise."""
+
+_MIB = 1024 * 1024
+_LOG = logging.getLogger(__name__)
+
+
+def available_memory_mib() -> int:
+    """Return how much memory new processes can use without swapping, in MiB.
+
+    That is the kernel's ``MemAvailable``, or less where the cgroup of this process (v2, or one above it) allows less.
+    """
+    membership = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    headroom = [_headroom(folder) for folder in _cgroup_folders(membership, Path("/sys/fs/cgroup"))]
+    return int(min([psutil.virtual_memory().available, *(room for room in headroom if room is not None)]) // _MIB)
+
+
+def default_budget_mib() -> int:
+    """Return 80 % of the available memory, in MiB."""
+    return int(available_memory_mib() * SHARE)
+
+
+def _cgroup_folders(membership: str, root: Path) -> list[Path]:
+    """Return the folder of the cgroup named in a /proc/PID/cgroup and those above it; none without cgroup v2."""
+    for line in membership.splitlines():
+        if line.startswith("0::/"):
+            own = Path(line.removeprefix("0::/"))
+            return [root / own, *(root / parent for parent in own.parents)]
+    return []
+
+
+def _headroom(cgroup: Path) -> int | None:
+    """Return the bytes that a cgroup may still use, page cache that can be dropped included; None if not limited.
+
+    Source: "Memory Interface Files" of the kernel's admin-guide/cgroup-v2.
+    """
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        if limit == "max":
+            return None
+        used = int((cgroup / "memory.current").read_text())
+        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+    except FileNotFoundError:  # the root cgroup, or one without the memory controller
+        return None
+    cache = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
+    return max(0, int(limit) - used + cache)
+
+
+class Token:
+    """A granted amount of memory; a context manager that releases it. It also ends with its process."""
+
+    def __init__(self, budget: Budget, token_id: str, mib: int) -> None:
+        self.budget = budget
+        self.id = token_id
+        self.mib = mib
+
+    def __enter__(self) -> Token:  # noqa: PYI034 - not made to be inherited from
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the memory back; again does nothing."""
+        self.budget.release(self.id)
+
+    def set_idle(self) -> None:
+        """Say that the machine is kept but not in use: it may be evicted when somebody else cannot be served."""
+        self.budget.update(lambda ledger: ledger.rest(self.id))
+
+    def claim(self) -> bool:
+        """Take an idle machine into use again.
+
+        Returns:
+            True: it is in use and cannot be evicted. False: it is not idle any more; somebody who waits needs the
+            memory and the evictor destroys the machine. Ask for memory anew, in turn.
+        """
+        before, after = self.budget.update(lambda ledger: ledger.claim(self.id))
+        was, now = before.find(self.id), after.find(self.id)
+        return was is not None and was.state is State.IDLE and now is not None and now.state is State.BUSY
+
+
+class Budget:
+    """The memory of one run as one of its processes sees it.
+
+    Args:
+        folder: on a local disk, the same for all processes of the run; made if missing.
+        total_mib: the same in all of them.
+        worker: name of this process within the run, for messages.
+    """
+
+    def __init__(self, folder: Path, total_mib: int, worker: str) -> None:
+        self.folder = folder
+        self.total_mib = total_mib
+        self.worker = worker
+        self._given: set[str] = set()
+        self._given_lock = threading.Lock()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def acquire(
+        self,
+        mib: int,
+        *,
+        what: str,
+        timeout: float,
+        on_wait: Callable[[str], None] | None = None,
+        evict: Callable[[str], None] | None = None,
+    ) -> Token:
+        """Wait for memory: first come, first served, everything at once.
+
+        Args:
+            mib: for all machines together, in MiB, at least 1.
+            what: names the need in messages, such as a test's node id.
+            timeout: seconds.
+            on_wait: called with a line that says who holds what, first when there is a need to wait, then on change.
+            evict: called in this thread with the id of each idle token of this process that has to go meanwhile; it
+                destroys the machine and releases the token. Not needed beside an ``Evictor``.
+
+        Raises:
+            ConfigError: more than the whole budget.
+            WaitTimeout: not served in time; says who holds what.
+        """
+        self.check(mib, what=what)
+        entry = Entry(secrets.token_hex(6), ProcessId.current(), self.worker, what, mib)
+        said = ""
+
+        def admitted() -> bool:
+            nonlocal said
+            before, after = self.update(lambda ledger: ledger.admit(entry.id))
+            if before != after:
+                return True
+            if on_wait is not None and str(after) != said:
+                said = str(after)
+                on_wait(f"waiting for {mib} MiB of memory: {said}")
+            if evict is not None:
+                for token_id in self.take_wanted():
+                    evict(token_id)
+            return False
+
+        try:
+            self.update(lambda ledger: ledger.add(entry))
+            wait_until(admitted, timeout, what="memory", interval=POLL_S)
+        except BaseException as e:
+            # Also after an interrupt at the very moment of the grant: a forgotten ticket would stop everybody.
+            ledger = self.usage()
+            self.release(entry.id)
+            if isinstance(e, WaitTimeout):
+                raise WaitTimeout(
+                    f"timed out after {timeout:.0f} s waiting for {mib} MiB of memory for {what}: {ledger}"
+                ) from None
+            raise
+        return Token(self, entry.id, mib)
+
+    def check(self, mib: int, *, what: str) -> None:
+        """Refuse what can never be served.
+
+        Raises:
+            ConfigError: more than the whole budget.
+        """
+        if mib < 1:
+            raise ValueError(f"cannot acquire {mib} MiB")
+        if mib > self.total_mib:
+            raise ConfigError(
+                f"{what} needs {mib} MiB of memory but the whole budget is {self.total_mib} MiB (--memory-budget)"
+            )
+
+    def usage(self) -> Ledger:
+        """Return who holds and who waits for what at this moment; ``str()`` of it is a line for a person."""
+        return self._read().living(ProcessId.alive)
+
+    def wanted(self) -> list[str]:
+        """Return the ids of this process's tokens that have to go, oldest first."""
+        ledger = self.usage()
+        due = (*(entry for entry in ledger.entries if entry.state is State.DOOMED), *ledger.wanted())
+        return [entry.id for entry in due if self._owns(entry)]
+
+    def take_wanted(self) -> list[str]:
+        """Return those of ``wanted`` that nobody has been given yet; from now on they cannot be claimed again."""
+        if not self.wanted():  # the common case does without the lock
+            return []
+
+        def doom(ledger: Ledger) -> Ledger:
+            for entry in filter(self._owns, ledger.wanted()):
+                ledger = ledger.doom(entry.id)
+            return ledger
+
+        with self._given_lock:
+            _, after = self.update(doom)
+            doomed = [entry.id for entry in after.entries if entry.state is State.DOOMED and self._owns(entry)]
+            due = [token_id for token_id in doomed if token_id not in self._given]
+            self._given.update(due)
+        return due
+
+    def release(self, token_id: str) -> None:
+        """Give back a token or a place in the line; again does nothing."""
+        with contextlib.suppress(FileNotFoundError):  # the whole run is over and its scratch folder gone
+            self.update(lambda ledger: ledger.drop(token_id))
+
+    def update(self, change: Callable[[Ledger], Ledger]) -> tuple[Ledger, Ledger]:
+        """Change the ledger under the lock; what belonged to dead processes is dropped first.
+
+        Returns:
+            The ledger before and after the change.
+        """
+        with self._locked():
+            stored = self._read()
+            before = stored.living(ProcessId.alive)
+            after = change(before)
+            if after != stored:
+                draft = self.folder / "state.new"
+                draft.write_text(json.dumps(after.to_plain()), encoding="utf-8")
+                draft.replace(self.folder / "state.json")
+        return before, after
+
+    def _read(self) -> Ledger:
+        try:
+            plain = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            plain = []
+        return Ledger.from_plain(self.total_mib, plain)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel drops it when the process dies
+            try:
+                yield
+            finally:
+                # A child forked meanwhile by another thread has the lock, too: closing would not end it.
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    def _owns(self, entry: Entry) -> bool:
+        return entry.worker == self.worker and entry.owner == ProcessId.current()
+
+
+class Evictor:
+    """A thread that gets rid of this process's idle machines when others wait for their memory; a context manager.
+
+    Args:
+        budget: of this process.
+        callback: called in the thread with a token's id; it destroys the machine and releases the token. What it raises
+            is logged, leaves the token held (the machine may still be there) and is raised when the context ends.
+        interval: seconds between two looks.
+    """
+
+    def __init__(self, budget: Budget, callback: Callable[[str], None], interval: float = POLL_S) -> None:
+        self.budget = budget
+        self.callback = callback
+        self.interval = interval
+        self._error: Exception | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kola-evictor", daemon=True)
+
+    def __enter__(self) -> Evictor:  # noqa: PYI034 - not made to be inherited from
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+        if self._error is not None and value is None:
+            raise self._error
+
+    def _run(self) -> None:
+        while not self._end.wait(self.interval):
+            for token_id in self.budget.take_wanted():
+                try:
+                    self.callback(token_id)
+                except Exception as e:  # noqa: BLE001 - raised again where the context ends
+                    _LOG.exception("an idle machine could not be evicted")
+                    self._error = self._error or e
