@@ -34,7 +34,7 @@ class KeyPair:
         public: one line without newline and comment: ``ssh-ed25519 AAAA...``.
     """
 
-    private: str = field(repr=False)
+    private: str = field(repr=False, compare=False)  # the public half identifies it; pytest shows what it compares
     public: str
 
 

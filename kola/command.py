@@ -1,0 +1,72 @@
+"""What a command on a machine gave, and the errors that carry it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kola.errors import CommandFailed, CommandTimeout
+from kola.text import block, cut_middle, strip_terminal
+
+SHOWN = 8000
+"""Characters of each stream that an error shows in full."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command gave.
+
+    Attributes:
+        command: as the caller wrote it.
+        stdout: UTF-8 with replacement characters for what is not.
+        stderr: likewise.
+        exit_code: 128 + N if signal N ended it, as a shell says it.
+        duration: seconds between sending it and having all its output.
+    """
+
+    command: str
+    stdout: str
+    stderr: str
+    exit_code: int
+    duration: float
+
+    def streams(self) -> str:
+        """Return both streams for a person, long ones cut in the middle."""
+        return "\n".join(
+            block(name, cut_middle(strip_terminal(text), SHOWN))
+            for name, text in (("stdout", self.stdout), ("stderr", self.stderr))
+        )
+
+
+class FailedCommand(CommandFailed):
+    """``CommandFailed`` with its ``result``."""
+
+    def __init__(self, machine: str, result: CommandResult) -> None:
+        self.result = result
+        super().__init__(
+            f"command failed on {machine}: exit code {result.exit_code} after {result.duration:.1f} s\n"
+            f"{block('command', result.command)}\n{result.streams()}"
+        )
+
+
+class TimedOutCommand(CommandTimeout):
+    """``CommandTimeout`` with the partial ``result``; its exit code is -1 while the command had none.
+
+    Args:
+        where: the machine.
+        result: what there was so far.
+        notes: what else is known, as finished paragraphs.
+    """
+
+    def __init__(self, where: str, result: CommandResult, notes: tuple[str, ...] = ()) -> None:
+        self.result = result
+        self.notes = notes
+        super().__init__(
+            "\n".join(
+                [
+                    f"command timed out on {where} after {result.duration:.1f} s (this is a timeout, not a failure)",
+                    block("command", result.command),
+                    result.streams(),
+                    *notes,
+                ]
+            )
+        )
