@@ -1,0 +1,78 @@
+"""Reading an SELinux denial as the kernel, auditd and user-space object managers write it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_DENIED = re.compile(r"avc:\s+denied\s+\{\s*(?P<permissions>[^}]*?)\s*\}\s+for\s+(?P<fields>.*)")
+_FIELD = re.compile(r'(?P<name>[a-z_]+)=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s\']+))')
+_HEX = re.compile(r"(?:[0-9A-F]{2})+")
+_OBJECT_FIELDS = ("path", "name", "dest", "src", "service", "capability", "ioctlcmd", "kmod")
+_TEXT_FIELDS = {"path", "name", "comm"}
+
+
+@dataclass(frozen=True)
+class Denial:
+    """Who was denied what on which object.
+
+    Attributes:
+        source: type of the subject's context, such as ``container_t``.
+        permissions: as written, such as ``read write``.
+        target: type of the object's context.
+        tclass: class of the object, such as ``file``.
+        object: its path, name, port or capability; empty if the record has none.
+        comm: the program; empty if unknown.
+        permissive: it was only logged, not prevented.
+    """
+
+    source: str
+    permissions: str
+    target: str
+    tclass: str
+    object: str = ""
+    comm: str = ""
+    permissive: bool = False
+
+    def __str__(self) -> str:
+        name = f' "{self.object}"' if self.object else ""
+        comm = f" by {self.comm}" if self.comm else ""
+        mode = " [permissive]" if self.permissive else ""
+        return f"{self.source} was denied {{ {self.permissions} }} on {self.target} {self.tclass}{name}{comm}{mode}"
+
+
+def parse_denial(line: str) -> Denial | None:
+    """Read a denial out of a line of the audit log, the kernel's log or a user-space manager; None if it holds none.
+
+    Records are ``avc:  denied  { PERMISSIONS } for  KEY=VALUE...``; a value that could hold a space or a quote is
+    written in upper-case hexadecimal without quotes (``audit_log_untrustedstring`` in the kernel).
+    """
+    match = _DENIED.search(line)
+    if match is None:
+        return None
+    values: dict[str, str] = {}
+    for field in _FIELD.finditer(match["fields"]):
+        name, bare = field["name"], field["bare"]
+        if bare is None:
+            values.setdefault(name, field["quoted"])
+        elif name in _TEXT_FIELDS and _HEX.fullmatch(bare):
+            values.setdefault(name, bytes.fromhex(bare).decode(errors="replace").replace("\0", " "))
+        else:
+            values.setdefault(name, bare)
+    if not {"scontext", "tcontext", "tclass"} <= values.keys():
+        return None  # cut off, or merely words about a denial
+    return Denial(
+        source=_type(values["scontext"]),
+        permissions=" ".join(match["permissions"].split()),
+        target=_type(values["tcontext"]),
+        tclass=values["tclass"],
+        object=next((values[name] for name in _OBJECT_FIELDS if values.get(name)), ""),
+        comm=values.get("comm", ""),
+        permissive=values.get("permissive") == "1",
+    )
+
+
+def _type(context: str) -> str:
+    """Return the type of a context ``user:role:type:range``; an unmapped or odd one whole."""
+    parts = context.split(":")
+    return parts[2] if len(parts) > 2 else context  # noqa: PLR2004 - the third part
