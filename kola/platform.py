@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from kola.arch import Arch
@@ -142,8 +142,15 @@ class Platform(ABC):
         """
 
     @abstractmethod
-    def sweep(self, *, owner: str, run_id: str | None = None, worker: str | None = None,
-              older_than: float | None = None) -> list[str]:
+    def sweep(
+        self,
+        *,
+        owner: str,
+        run_id: str | None = None,
+        worker: str | None = None,
+        older_than: float | None = None,
+        keep: Collection[str] = (),
+    ) -> list[str]:
         """Remove what runs left behind, found by tag; idempotent, safe beside living runs of others.
 
         Args:
@@ -151,6 +158,7 @@ class Platform(ABC):
             run_id: only this run's; this or ``older_than`` is mandatory.
             worker: only what this process of the run made.
             older_than: only what is older than so many seconds.
+            keep: names of machines to leave alone, with every file that they need.
 
         Returns:
             The names of what was removed.
@@ -185,7 +193,7 @@ def load_platform(name: str) -> type[Platform]:
         if e.name == module_name:
             raise ConfigError(f"platform '{name}': no module '{module_name}'") from e
         raise ConfigError(
-            f"platform '{name}' needs the Python module '{e.name}': pip install 'kola[{name.split(':')[0]}]'"
+            f"platform '{name}' needs the Python module '{e.name}': pip install 'kola[{name.split(':', maxsplit=1)[0]}]'"
         ) from e
     found = getattr(module, class_name or "PLATFORM", None)
     if not (isinstance(found, type) and issubclass(found, Platform)):
