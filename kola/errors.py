@@ -43,7 +43,9 @@ class Loss:
 class MachineLost(KolaError):
     """The machine died or never came up; it carries the reason and the lines of the log that show it."""
 
-    def __init__(self, machine: str, loss: Loss, *, elapsed: float | None = None, artifacts: Path | None = None) -> None:
+    def __init__(
+        self, machine: str, loss: Loss, *, elapsed: float | None = None, artifacts: Path | None = None
+    ) -> None:
         self.machine = machine
         self.loss = loss
         self.elapsed = elapsed

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.arch import Arch, get_arch, host_arch
-from kola.budget import default_budget_mib
+from kola.budget import available_memory_mib, default_budget_mib
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ OPTIONS = (
         choices=KEEP,
     ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
-    Option("--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"),
+    Option(
+        "--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"
+    ),
     Option(
         "--memory-budget",
         "kola_memory_budget",
@@ -138,7 +140,7 @@ def memory_budget(text: str | None) -> int:
     match = re.fullmatch(r"(\d+)(%?)", text.strip())
     if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
         raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
-    return default_budget_mib(int(match[1]) / 100) if match[2] else int(match[1])
+    return available_memory_mib() * int(match[1]) // 100 if match[2] else int(match[1])
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

@@ -1,0 +1,385 @@
+"""kola's pytest hooks and fixtures; thin: what they do lives in the other modules."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kola import checks, health, options, terminal
+from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
+from kola.flight import Flight, Reservation, memory_mib
+from kola.needs import Needs, parse_needs
+from kola.platform import load_platform, platform_names
+from kola.progress import Follower
+from kola.reaper import attach
+from kola.recording import ARTIFACTS, MACHINE, OUTCOME, SSH, Recorder, report_outcome
+from kola.results import ExitCode, Outcome, exit_code
+from kola.run import RunInfo, start_run
+from kola.scheduler import Job, KolaScheduling
+from kola.selection import skip_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from pathlib import Path
+
+    from kola.machine import Machine
+
+PLUGIN = pytest.StashKey["KolaPlugin"]()
+NEEDS = pytest.StashKey[Needs]()
+RESERVATION = pytest.StashKey[Reservation]()
+FAILED = pytest.StashKey[bool]()
+
+FIXTURES = frozenset({"machine", "machines", "flight"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register kola's options."""
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the settings and register the hooks that need them."""
+    config.addinivalue_line(
+        "markers",
+        "kola(isolation, machines, memory_mib, ignition, ...): what a test needs of its machines; docs/marker.md",
+    )
+    try:
+        plugin = KolaPlugin(config)
+    except ConfigError as e:
+        raise pytest.UsageError(str(e)) from e
+    config.stash[PLUGIN] = plugin
+    config.pluginmanager.register(plugin, "kola-run")
+
+
+class KolaPlugin:
+    """One pytest process of a run: the controller, one of xdist's workers, or the only one."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = options.settings(config)
+        self.workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.worker = self.workerinput["workerid"] if self.workerinput else "main"
+        self.distributed = self.workerinput is None and config.getoption("numprocesses", None) not in {None, 0}
+        self.info: RunInfo | None = None
+        self.recorder: Recorder | None = None
+        self._flight: Flight | None = None
+        self._keep: Callable[[list[str]], None] | None = None
+        self._scheduler: KolaScheduling | None = None
+        self._stack = contextlib.ExitStack()
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Open the run (controller) or join it (worker), before xdist starts its workers."""
+        if self.workerinput is not None:
+            if "kola" in self.workerinput:
+                self.info = RunInfo.from_plain(self.workerinput["kola"])
+            return
+        if self.settings.platform is None or self.config.option.collectonly:
+            return
+        try:
+            run = self._stack.enter_context(start_run(self.settings))
+        except ConfigError as e:
+            raise pytest.UsageError(str(e)) from e
+        except PlatformError as e:
+            pytest.exit(f"platform {self.settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
+        self.info = run.info
+        self._keep = run.reaper.keep
+        self.recorder = Recorder(run.info)
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None and self.config.option.verbose >= 0:
+            show = terminal.progress_printer(reporter)
+            self._stack.enter_context(Follower(run.info.output / "progress.jsonl", show))
+
+    def pytest_report_header(self) -> list[str]:
+        """Say what is going to be tested, where, and how much at once."""
+        if self.info is None:
+            return []
+        return terminal.header(
+            self.info, workers=self.config.getoption("numprocesses", None) or 1, own_scheduler=not self._dist_given()
+        )
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """End all machines, sweep, and write the last version of the record."""
+        try:
+            yield
+        finally:
+            if self._flight is not None:
+                self._flight.__exit__(None, None, None)
+            if self.recorder is not None:
+                code = exit_code(int(session.exitstatus), (t.outcome for t in self.recorder.record.tests.values()))
+                session.exitstatus = code
+                interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
+                self.recorder.finish(code, complete=not interrupted)
+            self._stack.close()
+
+    def pytest_unconfigure(self) -> None:
+        """Close the run also when the session ended before it began."""
+        self._stack.close()
+
+    @property
+    def flight(self) -> Flight:
+        """This process's machines; made when the first test needs one."""
+        if self._flight is None:
+            if self.info is None:
+                raise ConfigError("no --platform: no machines")
+            if self._keep is None:
+                self._keep = self._stack.enter_context(attach(self.info.reaper_socket, self.worker)).keep
+            self._flight = Flight(self.info, self.worker, self._keep)
+            self._flight.__enter__()
+        return self._flight
+
+    # -- xdist -------------------------------------------------------------------------------------------------------
+
+    def _dist_given(self) -> bool:
+        given = self.config.invocation_params.args
+        return any(str(arg) == "-d" or str(arg).startswith("--dist") for arg in given)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the run over to a worker, as plain data."""
+        if self.info is not None:
+            node.workerinput["kola"] = self.info.to_plain()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config) -> KolaScheduling | None:
+        """Use kola's scheduler unless the user names another with ``--dist``."""
+        if self.info is None or self._dist_given():
+            return None
+        self._scheduler = KolaScheduling(config, len(config.option.tx))
+        return self._scheduler
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any) -> None:
+        """Take what a worker collected: the selected tests, or what is wrong with their markers."""
+        if self.info is None or self.recorder is None:
+            return
+        plan = json.loads(_plan_path(self.info, node.gateway.id).read_text())
+        if plan["errors"]:
+            raise pytest.UsageError("\n".join(plan["errors"]))
+        self.recorder.plan(plan["tests"])
+        if self._scheduler is not None:
+            jobs = {nodeid: Job(0, group) for nodeid, group in plan["groups"].items()}
+            self._scheduler.learn(jobs)
+
+    # -- collection --------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Validate every marker, and skip with its reason what cannot run here."""
+        errors = []
+        for item in items:
+            try:
+                self._prepare_item(item)
+            except ConfigError as e:
+                errors.append(f"{item.nodeid}: @pytest.mark.kola: {e}")
+        if errors:
+            # An exception in a worker would be shown as a crash: the controller raises it (see above).
+            if self.info is None or self.workerinput is None:
+                raise pytest.UsageError("\n".join(errors))
+            items.clear()
+        if self.info is not None:
+            self._plan(self.info, items, errors)
+
+    def _prepare_item(self, item: pytest.Item) -> None:
+        marks = list(item.iter_markers("kola"))
+        if not marks and FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+            return
+        if any(mark.args for mark in marks):
+            raise ConfigError("only keyword arguments are allowed")
+        kwargs: dict[str, Any] = {}
+        for mark in reversed(marks):
+            kwargs.update(mark.kwargs)
+        kwargs.setdefault("description", _first_line(getattr(item, "obj", None)))
+        needs = parse_needs(kwargs, folder=item.path.parent, rules=frozenset(checks.RULES))
+        item.stash[NEEDS] = needs
+        if self.info is None:
+            if self.settings.platform is None:
+                names = ", ".join(platform_names())
+                item.add_marker(pytest.mark.skip(reason=f"needs a machine: give --platform=NAME ({names})"))
+            return
+        slowness = self.info.prepared.slowness
+        item.add_marker(pytest.mark.timeout(needs.timeout * slowness, func_only=True))
+        reason = skip_reason(
+            needs,
+            platform=self.info.platform,
+            arch=self.info.arch,
+            capabilities=load_platform(self.info.platform).capabilities,
+            image=self.info.image,
+        )
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        elif (wanted := memory_mib(needs)) > self.info.budget_mib:
+            raise ConfigError(
+                f"needs {wanted} MiB for {needs.machines} machine(s), more than the whole budget of "
+                f"{self.info.budget_mib} MiB (--memory-budget)"
+            )
+
+    def _plan(self, info: RunInfo, items: Sequence[pytest.Item], errors: Sequence[str]) -> None:
+        tests = {}
+        groups = {}
+        for item in items:
+            needs = item.stash.get(NEEDS, None)
+            tests[item.nodeid] = {
+                "description": needs.description if needs else _first_line(getattr(item, "obj", None)),
+                "tags": list(needs.tags) if needs else [],
+                "isolation": needs.isolation.value if needs else "",
+            }
+            if needs and needs.isolation == "shared":
+                groups[item.nodeid] = needs.machine_key()
+        if self.recorder is not None:
+            self.recorder.plan(tests)
+        else:
+            plan = {"errors": errors, "tests": tests, "groups": groups}
+            _plan_path(info, self.worker).write_text(json.dumps(plan))
+
+    # -- one test ----------------------------------------------------------------------------------------------------
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Admit the test: all the memory that it declares, in one step, before its fixtures."""
+        needs = item.stash.get(NEEDS, None)
+        if needs is not None and self.info is not None:
+            item.stash[RESERVATION] = self.flight.reserve(needs, item.nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Run the test, then look at its machines: what they show is part of the test's own verdict."""
+        reservation = item.stash.get(RESERVATION, None)
+        try:
+            result = yield
+        except pytest.skip.Exception:
+            raise
+        except Exception:
+            if reservation is not None and (text := _examine(reservation)[0]):
+                item.add_report_section("call", "checks", text)
+            raise
+        if reservation is not None:
+            text, skipped = _examine(reservation)
+            if skipped:
+                item.add_report_section("call", "checks skipped by the marker", skipped)
+            if text:
+                raise CheckFailed(text)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put into the report what a person needs to go on: the machine's last words, its artifacts, how to log in."""
+        reservation = item.stash.get(RESERVATION, None)
+        error = call.excinfo.value if call.excinfo is not None else None
+        failed = error is not None and not isinstance(error, pytest.skip.Exception)
+        if failed:
+            item.stash[FAILED] = True
+        if reservation is not None:
+            self._describe(item, call.when, reservation, failed=failed)
+        if isinstance(error, PlatformError):
+            item.user_properties.append((OUTCOME, Outcome.PROVIDER_ERROR.value))
+        report = yield
+        if isinstance(error, KolaError) and call.excinfo is not None:
+            report.longrepr = terminal.short_repr(item, call.excinfo)
+        return report
+
+    def _describe(self, item: pytest.Item, when: str, reservation: Reservation, *, failed: bool) -> None:
+        info = reservation.flight.info
+        keep = info.keep_machines == "always" or (info.keep_machines == "failed" and failed)
+        for machine in reservation.machines:
+            properties = [
+                (MACHINE, machine.name),
+                (ARTIFACTS, str(machine.artifacts.relative_to(info.output))),
+            ]
+            if keep:
+                properties.append((SSH, machine.ssh_command()))
+            item.user_properties += [p for p in properties if p not in item.user_properties]
+            if failed:
+                kept = machine.ssh_command() if keep else ""
+                item.add_report_section(when, f"machine {machine.name}", terminal.last_words(machine, kept))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """After the test's own fixtures: end or keep its machines, give the memory back."""
+        try:
+            yield
+        finally:
+            reservation = item.stash.get(RESERVATION, None)
+            if reservation is not None:
+                del item.stash[RESERVATION]
+                reservation.close(failed=item.stash.get(FAILED, False))
+
+    # -- what came out -----------------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record it (controller only)."""
+        if self.recorder is not None:
+            self.recorder.report(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Show a provider error as what it is, not as a failed test."""
+        if report_outcome(report) is Outcome.PROVIDER_ERROR:
+            return "provider-error", "P", ("PROVIDER-ERROR", {"yellow": True})
+        return None
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Provider errors in full, kept machines with their SSH lines, and where everything is."""
+        if self.info is not None and self.recorder is not None:
+            terminal.summary(terminalreporter, self.info)
+
+
+def _plan_path(info: RunInfo, worker: str) -> Path:
+    return info.scratch / f"plan-{worker}.json"
+
+
+def _first_line(function: object) -> str:
+    return next(iter((inspect.getdoc(function) or "").splitlines()), "") if function is not None else ""
+
+
+def _examine(reservation: Reservation) -> tuple[str, str]:
+    """Return what is wrong with the machines of a test, and what was found but is skipped by the marker."""
+    wrong, skipped = [], []
+    for machine in reservation.machines:
+        since = reservation.marks.get(machine.name, health.BOOT)
+        bad, excused = checks.verdict(health.examine(machine, since), reservation.needs.skip_checks)
+        if bad:
+            wrong.append(f"machine {machine.name} shows what must not be there:")
+            for finding in bad:
+                wrong += [f"  {finding}", *(f"      | {line}" for line in finding.context)]
+        skipped += [f"{machine.name}: {finding} ({reservation.needs.skip_checks[finding.rule]})" for finding in excused]
+    return "\n".join(wrong), "\n".join(skipped)
+
+
+# -- fixtures ----------------------------------------------------------------------------------------------------------
+
+
+def _reservation(request: pytest.FixtureRequest) -> Reservation:
+    reservation: Reservation | None = request.node.stash.get(RESERVATION, None)
+    if reservation is None:
+        raise ConfigError("a machine can be used by a test only, not by a fixture of wider scope")
+    return reservation
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """One machine, as the test's kola marker wants it; up, and SSH answers."""
+    return _reservation(request).launch()
+
+
+@pytest.fixture
+def machines(request: pytest.FixtureRequest) -> list[Machine]:
+    """As many machines as the marker's ``machines=`` says; all up."""
+    return _reservation(request).launch_all()
+
+
+@pytest.fixture
+def flight(request: pytest.FixtureRequest) -> Reservation:
+    """For tests that launch their machines themselves: ``flight.launch(config)``, up to ``machines=`` of them."""
+    return _reservation(request)

@@ -1,0 +1,102 @@
+"""pytest's reports -> the record of the run, written while the run goes on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kola import __version__
+from kola.results import Outcome, RunRecord, Target, TestRecord
+from kola.wait import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    import pytest
+
+    from kola.run import RunInfo
+
+OUTCOME = "kola_outcome"
+MACHINE = "kola_machine"
+ARTIFACTS = "kola_artifacts"
+SSH = "kola_ssh"
+"""Keys of a report's ``user_properties``: the way from a worker to the record and to JUnit. Values are strings."""
+
+_SEVERITY = (Outcome.NOT_RUN, Outcome.PASSED, Outcome.SKIPPED, Outcome.PROVIDER_ERROR, Outcome.FAILED)
+"""A test's outcome is the worst of its phases."""
+
+
+class Recorder:
+    """Keeps ``results.json`` of one run up to date: at the start, about once a second, and at the end."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self.path = info.output / "results.json"
+        image = info.image
+        target = Target(
+            info.platform,
+            info.arch,
+            info.prepared.accelerator,
+            {
+                "reference": image.reference,
+                "name": image.name,
+                "version": image.version,
+                "build_id": image.build_id,
+                "stream": image.stream,
+                "distro": image.distro,
+                "sha256": image.sha256,
+            },
+        )
+        self.record = RunRecord(info.run_id, __version__, time.time(), [target])
+        self._next = Deadline(0)
+        self.record.write(self.path)
+
+    def plan(self, tests: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what was selected (node id -> description, tags, isolation): all ``not-run`` until a report comes."""
+        for nodeid, facts in tests.items():
+            if nodeid not in self.record.tests:
+                self.record.tests[nodeid] = TestRecord(nodeid, **facts)
+        self.record.write(self.path)
+
+    def report(self, report: pytest.TestReport) -> None:
+        """Take one phase of one test."""
+        test = self.record.tests.setdefault(report.nodeid, TestRecord(report.nodeid))
+        outcome = report_outcome(report)
+        # A setup or teardown that went well says nothing of the test itself.
+        if report.when == "call" or outcome is not Outcome.PASSED:
+            test.outcome = max(test.outcome, outcome, key=_SEVERITY.index)
+        test.phases[report.when or "call"] = round(report.duration, 3)
+        test.duration = round(sum(test.phases.values()), 3)
+        test.worker = getattr(report, "worker_id", "main")
+        if not report.passed and not test.reason:
+            test.reason = reason(report)
+        for key, value in report.user_properties:
+            known = {MACHINE: test.machines, ARTIFACTS: test.artifacts}.get(key)
+            if known is not None and str(value) not in known:
+                known.append(str(value))
+        if self._next.expired:
+            self.record.write(self.path)
+            self._next = Deadline(1)
+
+    def finish(self, exit_code: int, *, complete: bool) -> None:
+        """Write the last version."""
+        self.record.finished = time.time()
+        self.record.exit_code = exit_code
+        self.record.complete = complete
+        self.record.write(self.path)
+
+
+def report_outcome(report: pytest.TestReport) -> Outcome:
+    """Return the outcome of one phase."""
+    if dict(report.user_properties).get(OUTCOME) == Outcome.PROVIDER_ERROR and report.failed:
+        return Outcome.PROVIDER_ERROR
+    return {"passed": Outcome.PASSED, "skipped": Outcome.SKIPPED}.get(report.outcome, Outcome.FAILED)
+
+
+def reason(report: pytest.TestReport) -> str:
+    """Return one line that says why a phase did not pass."""
+    if isinstance(report.longrepr, tuple):  # a skip: file, line, reason
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr)
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

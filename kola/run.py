@@ -1,0 +1,163 @@
+"""One run: its id, its folders, its keys, its reaper. Made once, in the controller; workers get the plain data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kola import images
+from kola.arch import get_arch
+from kola.errors import ConfigError
+from kola.keys import generate_key, write_client_key
+from kola.platform import Prepared, RunContext, load_platform, parse_options
+from kola.reaper import SOCKET, start_reaper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kola.options import Settings
+    from kola.platform import Platform
+    from kola.reaper import Reaper
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What every process of a run has to know.
+
+    Attributes:
+        run_id: tags everything that the run creates.
+        platform: as given to ``--platform``.
+        options: the platform's ``Options``.
+        output: the run's own folder below ``--kola-output``.
+        scratch: short-lived files, among them secrets; gone after the run.
+    """
+
+    run_id: str
+    owner: str
+    platform: str
+    options: Any
+    arch: str
+    image: images.Image
+    prepared: Prepared
+    output: Path
+    scratch: Path
+    cache: Path
+    budget_mib: int
+    keep_machines: str
+
+    @property
+    def reaper_socket(self) -> Path:
+        """Where workers attach to the process that cleans up after the run."""
+        return self.scratch / SOCKET
+
+    def context(self, worker: str) -> RunContext:
+        """Return what the driver of one process has to know."""
+        return RunContext(self.run_id, self.owner, worker, self.output / "machines", self.scratch, self.cache)
+
+    def load(self, worker: str) -> Platform:
+        """Construct the platform for one process of the run."""
+        return load_platform(self.platform)(self.options, get_arch(self.arch), self.context(worker))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return builtin types only: the way to xdist's workers carries nothing else."""
+        plain = asdict(self)
+        plain["image"]["path"] = str(self.image.path)
+        capabilities = self.image.capabilities
+        plain["image"]["capabilities"] = None if capabilities is None else sorted(capabilities)
+        for key in ("output", "scratch", "cache"):
+            plain[key] = str(plain[key])
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> RunInfo:
+        """Return what ``to_plain`` took apart."""
+        image = dict(plain["image"])
+        capabilities = image["capabilities"]
+        image["path"] = Path(image["path"])
+        image["capabilities"] = None if capabilities is None else frozenset(capabilities)
+        prepared = {**plain["prepared"], "notes": tuple(plain["prepared"]["notes"])}
+        paths = {key: Path(plain[key]) for key in ("output", "scratch", "cache")}
+        return cls(
+            **{
+                **plain,
+                **paths,
+                "options": load_platform(plain["platform"]).Options(**plain["options"]),
+                "image": images.Image(**image),
+                "prepared": Prepared(**prepared),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in its controller: what every process has to know, and the hold on the reaper."""
+
+    info: RunInfo
+    reaper: Reaper
+
+
+CLIENT_KEY = "ssh/id_ed25519"
+KNOWN_HOSTS = "ssh/known_hosts"
+
+
+@contextlib.contextmanager
+def start_run(settings: Settings) -> Iterator[Run]:
+    """Check everything that the user gave, then open the run; at the end nothing of it is left but what is kept.
+
+    Raises:
+        ConfigError: unknown platform or option, missing or broken image, output folder not writable.
+        PlatformError: the platform does not work.
+    """
+    if settings.platform is None:
+        raise ConfigError("no platform given")
+    platform_class = load_platform(settings.platform)
+    options = parse_options(platform_class, settings.platform_options)
+    if settings.image is None:
+        raise ConfigError(f"no image: give --image or kola_image in the ini file: {images.FORMS}")
+    image = images.resolve(settings.image, cache=settings.cache, arch=settings.arch)
+
+    run_id = secrets.token_hex(4)
+    info = RunInfo(
+        run_id=run_id,
+        owner=settings.owner,
+        platform=settings.platform,
+        options=options,
+        arch=settings.arch.name,
+        image=image,
+        prepared=Prepared("", ""),
+        output=_output_folder(settings.output, run_id),
+        scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
+        cache=settings.cache,
+        budget_mib=settings.memory_budget_mib,
+        keep_machines=settings.keep_machines,
+    )
+    try:
+        reaper = start_reaper(
+            info.platform, asdict(options), info.arch, info.context("main"), log=info.output / "reaper.log"
+        )
+    except BaseException:
+        shutil.rmtree(info.scratch)
+        raise
+    with reaper:  # from here on it is the reaper who removes the scratch folder
+        prepared = info.load("main").prepare(image)
+        write_client_key(info.scratch / CLIENT_KEY, generate_key())
+        yield Run(dataclasses.replace(info, prepared=prepared), reaper)
+
+
+def _output_folder(parent: Path, run_id: str) -> Path:
+    folder = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
+    try:
+        (folder / "machines").mkdir(parents=True)
+        draft = parent / f".latest-{run_id}"
+        draft.symlink_to(folder.name)
+        draft.replace(parent / "latest")
+    except OSError as e:
+        raise ConfigError(f"--kola-output {parent}: {e.strerror}") from e
+    return folder

@@ -1,0 +1,31 @@
+"""Can this test run here? One place compares what tests need with what platform and image have; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kola import ignition
+from kola.needs import Needs, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from kola.images import Image
+    from kola.spec import Capability
+
+
+def skip_reason(
+    needs: Needs, *, platform: str, arch: str, capabilities: Collection[Capability], image: Image
+) -> str | None:
+    """Return why the test cannot run on this target, or None."""
+    if not matches(needs.platforms, platform):
+        return f"not for platform {platform} (platforms: {' '.join(needs.platforms)})"
+    if not matches(needs.architectures, arch):
+        return f"not for architecture {arch} (architectures: {' '.join(needs.architectures)})"
+    if missing := sorted(needs.spec.needs() - set(capabilities)):
+        return f"platform {platform} lacks {', '.join(missing)}"
+    if image.capabilities is not None and (lacking := sorted(set(needs.needs) - image.capabilities)):
+        return f"image {image.name or image.reference} lacks {', '.join(lacking)}"
+    if needs.ignition is not None:
+        return ignition.too_new_for(needs.ignition, image.ignition_max)
+    return None

@@ -1,0 +1,83 @@
+"""What kola says on pytest's terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kola.recording import SSH
+from kola.results import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from kola.machine import Machine
+    from kola.progress import Event
+    from kola.run import RunInfo
+
+_KOLA = Path(__file__).parent
+
+
+def header(info: RunInfo, *, workers: int, own_scheduler: bool) -> list[str]:
+    """Return the lines at the top of a run."""
+    image = info.image
+    what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
+    build = f", build {image.build_id}" if image.build_id else ""
+    several = f"{workers} worker{'s' if workers > 1 else ''}"
+    lines = [
+        f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
+        f"kola: image {info.image.reference}: {what}{build}, sha256 {image.sha256[:12]}",
+        f"kola: {several}, memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
+    ]
+    lines += [f"kola: {note}" for note in info.prepared.notes]
+    if workers > 1 and not own_scheduler:
+        lines.append("kola: --dist given: shared machines may be booted once a worker, long tests may come last")
+    return lines
+
+
+def progress_printer(reporter: Any) -> Callable[[Event], None]:
+    """Return a function that prints events as lines of their own between pytest's."""
+
+    def show(event: Event) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(f"  {event}", light=True)
+
+    return show
+
+
+def last_words(machine: Machine, ssh: str) -> str:
+    """Return what helps most after a failure: last lines of the logs, where the rest is, how to log in."""
+    lines = [machine.describe(), f"console, journal and config: {_relative(machine.artifacts)}"]
+    lines.append(f"kept: {ssh}" if ssh else "to look into it yourself: run this test again with --keep-machines=failed")
+    return "\n".join(lines)
+
+
+def short_repr(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    """Return a failure without kola's own frames: the test's line and the message."""
+    excinfo.traceback = excinfo.traceback.filter(lambda entry: not Path(entry.path).is_relative_to(_KOLA))
+    if not any(Path(entry.path) == item.path for entry in excinfo.traceback):
+        return str(excinfo.value)
+    return item.repr_failure(excinfo)
+
+
+def summary(reporter: Any, info: RunInfo) -> None:
+    """Print what pytest's own summary does not know of."""
+    for report in reporter.stats.get(Outcome.PROVIDER_ERROR.value, ()):
+        reporter.write_sep("_", f"PROVIDER ERROR: {report.nodeid}", yellow=True)
+        reporter.write_line(report.longreprtext)
+    reports = [report for reports in reporter.stats.values() for report in reports]
+    kept = {value for report in reports for key, value in getattr(report, "user_properties", ()) if key == SSH}
+    for line in sorted(kept):
+        reporter.write_line(f"kept: {line}")
+    if kept:
+        reporter.write_line("kept machines end after 24 h, or with: kola gc")
+    reporter.write_line(f"results: {_relative(info.output / 'results.json')}")
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

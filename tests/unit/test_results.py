@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kola.errors import ConfigError
+from kola.results import ExitCode, Outcome, RunRecord, Target, TestRecord, exit_code, read
+
+
+def record() -> RunRecord:
+    target = Target("qemu", "x86_64", "tcg", {"reference": "testos", "sha256": "0" * 64})
+    run = RunRecord("abcd1234", "0.1.0", 1000.0, [target])
+    run.tests["a.py::one"] = TestRecord("a.py::one", Outcome.PASSED, duration=1.5, machines=["kola-abcd1234-main-1"])
+    run.tests["a.py::two"] = TestRecord("a.py::two")
+    return run
+
+
+def test_a_record_survives_the_way_through_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    record().write(path)
+    assert read(path) == record()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_what_was_not_run_is_counted_as_that() -> None:
+    assert record().counts() == {
+        "passed": 1, "failed": 0, "flaky": 0, "warned": 0, "skipped": 0, "provider-error": 0, "not-run": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data.update(schema=99), "schema 99 is not known; this version reads 1"),
+        (lambda data: data.pop("run_id"), "not a results record of schema 1"),
+        (lambda data: data["tests"][0].update(outcome="fine"), "not a results record of schema 1: 'fine'"),
+        (lambda data: data["tests"][0].update(colour="blue"), "not a results record of schema 1"),
+    ],
+)
+def test_another_record_is_refused(tmp_path: Path, change: object, message: str) -> None:
+    data = record().to_json()
+    assert callable(change)
+    change(data)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=message):
+        read(path)
+
+
+def test_a_truncated_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    record().write(path)
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(ConfigError, match="not a whole JSON document"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("pytest_code", "outcomes", "warnings_fail", "expected"),
+    [
+        (0, [Outcome.PASSED, Outcome.SKIPPED], False, ExitCode.PASSED),
+        (0, [Outcome.PASSED, Outcome.WARNED], False, ExitCode.PASSED),
+        (0, [Outcome.PASSED, Outcome.WARNED], True, ExitCode.ONLY_WARNINGS),
+        (1, [Outcome.FAILED, Outcome.WARNED], True, ExitCode.FAILED),
+        # pytest counts a provider error as a failure
+        (1, [Outcome.PROVIDER_ERROR, Outcome.PASSED], False, ExitCode.PROVIDER_ERROR),
+        (1, [Outcome.PROVIDER_ERROR, Outcome.FAILED], False, ExitCode.FAILED),
+        (1, [Outcome.PROVIDER_ERROR, Outcome.WARNED], True, ExitCode.PROVIDER_ERROR),
+        (2, [Outcome.PROVIDER_ERROR, Outcome.FAILED], False, ExitCode.INTERRUPTED),
+        (4, [], False, ExitCode.USAGE_ERROR),
+        (5, [], False, ExitCode.NOTHING_COLLECTED),
+        (117, [Outcome.FAILED], False, 117),
+    ],
+)
+def test_exit_codes(pytest_code: int, outcomes: list[Outcome], warnings_fail: bool, expected: int) -> None:  # noqa: FBT001
+    assert exit_code(pytest_code, outcomes, warnings_fail=warnings_fail) == expected
