@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kola.arch import get_arch
+from kola.errors import ConfigError
+from kola.imagefile import Verdict, inspect, unpack
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from kola.arch import Arch
+    from kola.imagefile import Progress
+
+FORMS = (
+    "testos, a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], build:DIR[@ID]"
+)
+_METADATA_SCHEMA = 1
+_ANY = (r".*", "a string")
+_TEXT_KEYS = {
+    "name": _ANY,
+    "version": _ANY,
+    "build_id": _ANY,
+    "arch": _ANY,
+    "distro": _ANY,
+    "stream": _ANY,
+    "file": (r"(?!\.{1,2}$)[^/]+", "the name of a file in the same folder"),
+    "sha256": (r"[0-9a-f]{64}", "64 hexadecimal digits in lower case"),
+    "ignition_max": (r"3\.\d+\.0", "3.N.0"),
+}
+# The third number of a Fedora CoreOS version. Source: "Version numbers" in Design.md of coreos/fedora-coreos-tracker.
+_STREAMS = {
+    "1": "next",
+    "2": "testing",
+    "3": "stable",
+    "10": "next-devel",
+    "20": "testing-devel",
+    "91": "rawhide",
+    "92": "branched",
+}
+_FCOS_NAME = re.compile(
+    r"(?P<name>fedora-coreos)-(?P<version>\d+\.\d{8}\.(?P<stream>\d+|dev)\.\d+)-[\w-]+\.(?P<arch>\w+)\.\w+(\.xz|\.gz)?"
+)
 
 
 @dataclass(frozen=True)
@@ -40,3 +80,144 @@ class Image:
     stream: str = ""
     ignition_max: str | None = None
     capabilities: frozenset[str] | None = None
+
+
+def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | None = None) -> Image:
+    """Find the image that a user asks for, unpack it if need be, and verify it.
+
+    The first use of an image reads all of it; later ones take milliseconds.
+
+    Args:
+        reference: see ``FORMS``.
+        cache: the user's kola cache folder; made if there is none.
+        arch: what the machines shall be.
+        progress: told of long steps as ``(what, bytes done, bytes in all)``.
+
+    Raises:
+        ConfigError: there is no such image, it is damaged, or it is for another architecture.
+    """
+    try:
+        image = _resolve(reference, cache, arch, progress)
+    except OSError as e:
+        raise ConfigError(f"image {reference}: {e.filename or cache}: {e.strerror}") from e
+    if image.arch and image.arch != arch.name:
+        raise ConfigError(f"image {reference}: is for {image.arch}, but the architecture of this run is {arch.name}")
+    return image
+
+
+def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None) -> Image:
+    if reference == "testos":
+        return _test_os(cache, arch, progress)
+    path = Path(reference).expanduser()
+    scheme, colon, rest = reference.partition(":")
+    if colon and scheme in _RESOLVERS and not path.exists():
+        return _RESOLVERS[scheme](reference, rest)
+    if not path.exists():
+        raise ConfigError(f"image {reference}: no such file; accepted: {FORMS}")
+    return _from_path(reference, path, cache, progress)
+
+
+def _not_yet(reference: str, _rest: str) -> Image:
+    raise ConfigError(f"image {reference}: not available yet in this version; use testos or a path")
+
+
+_RESOLVERS: dict[str, Callable[[str, str], Image]] = {"stream": _not_yet, "build": _not_yet}
+
+
+def _test_os(cache: Path, arch: Arch, progress: Progress | None) -> Image:
+    folder = cache / "testos" / arch.name
+    if not (folder / "image.json").exists():
+        raise ConfigError(
+            f"image testos: not built for {arch.name} (no {folder / 'image.json'}); "
+            "run ci/testos/build (as root) or ci/demo"
+        )
+    return _from_path("testos", folder, cache, progress)
+
+
+def _from_path(reference: str, path: Path, cache: Path, progress: Progress | None) -> Image:
+    if path.is_dir():
+        source = path / "image.json"
+        if not source.exists():
+            raise ConfigError(f"image {reference}: the folder holds no image.json; accepted: {FORMS}")
+        known = _read_metadata(source)
+        if "file" not in known:
+            raise ConfigError(f"image {reference}: {source}: file: required, but missing")
+        path = path / known["file"]
+        if not path.exists():
+            raise ConfigError(f"image {reference}: {source} names {known['file']}, which is not there")
+    else:
+        known = _metadata_beside(path)
+    verdict = inspect(path, cache, progress)
+    if known.get("sha256", verdict.sha256) != verdict.sha256:
+        raise ConfigError(
+            f"image {reference}: {path} has the SHA-256 {verdict.sha256}, its image.json says {known['sha256']}"
+        )
+    if verdict.format.startswith("."):
+        path = unpack(path, verdict, cache, progress)
+        verdict = _unpacked_verdict(path, cache, progress)
+    return Image(
+        # Resolved: a rebuild may turn the symlink of the test OS to another folder while machines run on this one.
+        path=path.resolve(),
+        format=verdict.format,
+        sha256=verdict.sha256,
+        reference=reference,
+        capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
+        ignition_max=known.get("ignition_max"),
+        **{name: known.get(name, "") for name in ("name", "version", "build_id", "arch", "distro", "stream")},
+    )
+
+
+def _unpacked_verdict(path: Path, cache: Path, progress: Progress | None) -> Verdict:
+    verdict = inspect(path, cache, progress)
+    if verdict.format.startswith("."):
+        raise ConfigError(f"image {path}: is compressed twice; decompress it once by hand")
+    return verdict
+
+
+def _metadata_beside(path: Path) -> dict[str, Any]:
+    """Find what is known of a file: its sidecar, a folder's image.json that names it, or its own name."""
+    sidecar = path.with_name(f"{path.name}.image.json")
+    if sidecar.exists():
+        known = _read_metadata(sidecar)
+        if known.get("file", path.name) != path.name:
+            raise ConfigError(f"{sidecar}: file: names '{known['file']}', but the file beside it is '{path.name}'")
+        return known
+    shared = path.with_name("image.json")
+    if shared.exists():
+        known = _read_metadata(shared)
+        if known.get("file") == path.name:
+            return known
+    match = _FCOS_NAME.fullmatch(path.name)
+    if match is None:
+        return {}
+    return {
+        "name": match["name"],
+        "version": match["version"],
+        "build_id": match["version"],
+        "arch": match["arch"],
+        "distro": "fcos",
+        "stream": _STREAMS.get(match["stream"], ""),
+    }
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_bytes())
+    except ValueError as e:
+        raise ConfigError(f"{path}: not JSON: {e}") from e
+    if not isinstance(known, dict) or known.get("schema") != _METADATA_SCHEMA:
+        raise ConfigError(f'{path}: expected an object with "schema": {_METADATA_SCHEMA}')
+    known = {name: value for name, value in known.items() if value is not None}
+    for name, (pattern, expected) in _TEXT_KEYS.items():
+        value = known.get(name)
+        if name in known and not (isinstance(value, str) and re.fullmatch(pattern, value)):
+            raise ConfigError(f"{path}: {name}: expected {expected}, found {value!r}")
+    capabilities = known.get("capabilities", [])
+    if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
+        raise ConfigError(f"{path}: capabilities: expected a list of strings")
+    if known.get("arch"):
+        try:
+            known["arch"] = get_arch(known["arch"]).name
+        except ConfigError as e:
+            raise ConfigError(f"{path}: arch: {e}") from e
+    return known
