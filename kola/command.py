@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from kola.errors import CommandFailed, CommandTimeout
+from kola.errors import CommandFailed, CommandTimeout, ConfigError
 from kola.text import block, cut_middle, strip_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SHOWN = 8000
 """Characters of each stream that an error shows in full."""
@@ -70,3 +76,30 @@ class TimedOutCommand(CommandTimeout):
                 ]
             )
         )
+
+
+def remote_line(
+    cmd: str | Sequence[str], *, login: str, user: str | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Return what the login shell on the machine is given to run a command.
+
+    Args:
+        cmd: a line of shell script for ``bash -c``, or a program and its arguments.
+        login: who is logged in.
+        user: who is to run it, by ``sudo`` if that is another; None is ``login``.
+        env: added to its environment.
+
+    Raises:
+        ConfigError: an empty command, or a name that no environment variable can have.
+    """
+    if not cmd:
+        raise ConfigError("the command is empty")
+    words = ["bash", "-c", cmd] if isinstance(cmd, str) else list(cmd)
+    for name in env or {}:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ConfigError(f"env: {name!r} is no name of an environment variable")
+    if env:
+        words = ["env", *(f"{name}={value}" for name, value in env.items()), *words]
+    if user not in {None, login}:
+        words = ["sudo", "-n", "-H", "-u", str(user), "--", *words]
+    return "exec " + shlex.join(words)

@@ -1,0 +1,430 @@
+"""A machine under test: what a test does with it, over SSH and over what its platform knows of it."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import shlex
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from kola import journal
+from kola.command import CommandResult, FailedCommand, remote_line
+from kola.errors import CheckFailed, ConfigError, WaitTimeout
+from kola.keys import add_known_host
+from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
+from kola.ssh import ConnectionLost
+from kola.text import block, last_lines
+from kola.wait import Deadline, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kola.journal import JournalEntry
+    from kola.platform import Instance
+    from kola.spec import MachineSpec
+
+__all__ = ["Access", "Limits", "Machine"]
+
+AUDIT_LOG = "/var/log/audit/audit.log"
+SYNC = "kola-sync"
+"""Identifier of the entries by which kola finds out how far the journal has reached this host."""
+
+
+class Machine:
+    """One machine. Safe for several threads; ``close`` disconnects and leaves the machine itself alone.
+
+    Args:
+        instance: what its platform made.
+        access: how to log in.
+        spec: what it was made from.
+        slowness: factor on the default time limits; one that a caller gives is taken as it is.
+        artifacts: the folder with its console and journal, named in errors.
+        progress: called with what is being waited for and the seconds since, several times a second.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        access: Access,
+        *,
+        spec: MachineSpec | None = None,
+        slowness: float = 1.0,
+        artifacts: Path | None = None,
+        progress: Callable[[str, float], None] = ignore_progress,
+    ) -> None:
+        self.instance = instance
+        self.name = instance.name
+        self.spec = spec
+        self.slowness = slowness
+        self.artifacts = artifacts
+        self.limits = Limits().scaled(slowness)
+        self._access = access
+        self._link = Link(instance, access, limits=self.limits, artifacts=artifacts, progress=progress)
+        self._journal_arrives = instance.journal_path is not None
+
+    # -- connection --------------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is an SSH connection that is not known to be broken."""
+        return self._link.alive
+
+    @property
+    def boot_id(self) -> str:
+        """``/proc/sys/kernel/random/boot_id`` of the boot that the connection belongs to."""
+        if not self._link.boot_id:
+            self.connect()
+        return self._link.boot_id
+
+    def connect(self, deadline: Deadline | float | None = None) -> None:
+        """Wait until SSH answers.
+
+        Args:
+            deadline: or seconds; default: two minutes, scaled.
+
+        Raises:
+            MachineLost: at once if the platform knows that the machine died; ``timeout`` at the deadline.
+            HostKeyMismatch: another machine answers at its address.
+        """
+        self._link.connect(_deadline(deadline, self.limits.boot))
+
+    def close(self) -> None:
+        """Disconnect. Idempotent."""
+        self._link.close()
+
+    def ssh_command(self) -> str:
+        """Return the command by which a person logs in, ready to be pasted."""
+        access, instance = self._access, self.instance
+        add_known_host(access.known_hosts, instance.address, instance.port, access.host_key)
+        return shlex.join(
+            [
+                *("ssh", "-i", str(access.key_file), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"),
+                *("-o", f"UserKnownHostsFile={access.known_hosts}", "-p", str(instance.port)),
+                f"{access.user}@{instance.address}",
+            ]
+        )
+
+    # -- commands and files ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        check: bool = True,
+        input: str | bytes | IO[bytes] = b"",  # noqa: A002 - as in subprocess.run
+        timeout: float | None = None,
+        user: str | None = None,
+        sudo: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> CommandResult:
+        """Run a command and wait for it.
+
+        Args:
+            cmd: a line of shell script for ``bash -c``, or a program and its arguments.
+            check: raise if the exit code is not 0.
+            input: its standard input.
+            timeout: seconds; default: 60, scaled. It and its children are killed then.
+            user: who runs it; default: who logs in.
+            sudo: short for ``user="root"``.
+            env: added to its environment.
+
+        Raises:
+            FailedCommand: (a ``CommandFailed``) exit code other than 0; shows both streams.
+            TimedOutCommand: (a ``CommandTimeout``) shows what there was so far, console, journal and queued jobs.
+            MachineLost: the machine died or the connection broke.
+        """
+        return self._run(cmd, check=check, input=input, timeout=timeout, user=user, sudo=sudo, env=env)
+
+    def _run(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        check: bool = True,
+        input: str | bytes | IO[bytes] = b"",  # noqa: A002 - as in subprocess.run
+        output: IO[bytes] | None = None,
+        timeout: float | None = None,
+        user: str | None = None,
+        sudo: bool = False,
+        env: Mapping[str, str] | None = None,
+        shown: str = "",
+    ) -> CommandResult:
+        if sudo and user not in {None, "root"}:
+            raise ConfigError(f"sudo=True means user='root', not user={user!r}")
+        result = self._link.execute(
+            remote_line(cmd, login=self._access.user, user="root" if sudo else user, env=env),
+            shown=shown or (cmd if isinstance(cmd, str) else shlex.join(cmd)),
+            input=input.encode() if isinstance(input, str) else input,
+            output=output,
+            timeout=self.limits.command if timeout is None else timeout,
+        )
+        if check and result.exit_code != 0:
+            raise FailedCommand(self.name, result)
+        return result
+
+    def put(
+        self,
+        local: Path | str,
+        remote: str,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
+        sudo: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Copy a file onto the machine; its folder must exist there. A file that is there is overwritten in place.
+
+        Args:
+            local: on this host.
+            remote: absolute, or relative to the home folder.
+            mode: permission bits; default: an existing file's, or what the umask makes of 0666.
+            owner: ``USER`` or ``USER:GROUP``.
+            sudo: as root.
+            timeout: seconds; default: 600, scaled.
+
+        Raises:
+            OSError: ``local`` cannot be read.
+            FailedCommand: it could not be written there.
+        """
+        with Path(local).open("rb") as file:
+            self._write(file, remote, mode, owner, sudo=sudo, timeout=timeout, shown=f"put {local} {remote}")
+
+    def write_file(
+        self,
+        path: str,
+        content: str | bytes,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
+        sudo: bool = False,
+    ) -> None:
+        """Write a file on the machine; as ``put``."""
+        data = io.BytesIO(content.encode() if isinstance(content, str) else content)
+        self._write(data, path, mode, owner, sudo=sudo, timeout=None, shown=f"write {path}")
+
+    def get(self, remote: str, local: Path | str, *, sudo: bool = False, timeout: float | None = None) -> Path:
+        """Copy a file from the machine to ``local``, which appears only when it is complete, and return that.
+
+        Raises:
+            FailedCommand: it could not be read.
+        """
+        target = Path(local)
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            with partial.open("xb") as file:
+                self._read(remote, file, sudo=sudo, timeout=timeout)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+    def read_bytes(self, path: str, *, sudo: bool = False) -> bytes:
+        """Return what is in a file on the machine.
+
+        Raises:
+            FailedCommand: it could not be read.
+        """
+        content = io.BytesIO()
+        self._read(path, content, sudo=sudo)
+        return content.getvalue()
+
+    def read_file(self, path: str, *, sudo: bool = False) -> str:
+        """Return the text (UTF-8) of a file on the machine; as ``read_bytes``."""
+        return self.read_bytes(path, sudo=sudo).decode(errors="replace")
+
+    def _read(self, path: str, output: IO[bytes], *, sudo: bool, timeout: float | None = None) -> None:
+        limit = self.limits.transfer if timeout is None else timeout
+        self._run(["cat", "--", path], output=output, sudo=sudo, timeout=limit)
+
+    def _write(
+        self,
+        source: IO[bytes],
+        path: str,
+        mode: int | None,
+        owner: str | None,
+        *,
+        sudo: bool,
+        timeout: float | None,
+        shown: str,
+    ) -> None:
+        arguments = [path, "" if mode is None else f"{mode:04o}", owner or ""]
+        limit = self.limits.transfer if timeout is None else timeout
+        self._run(["bash", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown)
+
+    # -- boots -------------------------------------------------------------------------------------------------------
+
+    def reboot(self, timeout: float | None = None) -> None:
+        """Reboot and wait until SSH answers in the new boot, told by another boot_id.
+
+        Args:
+            timeout: seconds; default: that of two boots, because it has to shut down too.
+
+        Raises:
+            MachineLost: it panicked, went into an emergency shell, or did not come back.
+        """
+        before, limit = self.boot_id, Deadline(self._reboot_limit(timeout))
+        line = remote_line(["systemctl", "reboot"], login=self._access.user, user="root")
+        try:
+            result = self._link.usable().run(line, timeout=limit.remaining, watch=self._link.raise_if_lost)
+        except ConnectionLost:
+            pass  # it was quicker than its answer
+        else:
+            if result.exit_code > 0:
+                raise FailedCommand(self.name, result)
+        self.await_boot(before, limit)
+
+    def reset(self, timeout: float | None = None) -> None:
+        """Cut the power, switch it on again, and wait as ``reboot`` does (needs ``Capability.HARD_RESET``)."""
+        before, limit = self.boot_id, Deadline(self._reboot_limit(timeout))
+        self.instance.reset()
+        self.await_boot(before, limit)
+
+    def await_boot(self, before: str, deadline: Deadline | float | None = None) -> None:
+        """Wait until SSH answers in another boot than ``before`` (a boot_id); for who starts the reboot himself."""
+        self._link.connect(_deadline(deadline, self._reboot_limit(None)), what="SSH after the reboot", unlike=before)
+
+    def _reboot_limit(self, timeout: float | None) -> float:
+        return 2 * self.limits.boot if timeout is None else timeout
+
+    # -- logs --------------------------------------------------------------------------------------------------------
+
+    def console(self, since: int = 0) -> str:
+        """Return the serial console's output from that character on."""
+        return self.instance.console()[since:]
+
+    def journal(self, unit: str | None = None, since: str | None = None) -> list[JournalEntry]:
+        """Return journal entries, oldest first; everything that was logged before the call is there.
+
+        Args:
+            unit: only those that ``journalctl -u UNIT`` would show.
+            since: only those after this ``cursor()``.
+        """
+        return _select(self._journal(since), unit, since)
+
+    def journal_on_host(self, unit: str | None = None, since: str | None = None) -> list[JournalEntry]:
+        """Like ``journal``, of what has reached this host; for a machine that is gone."""
+        file = self._link.journal_file
+        return _select([] if file is None else file.entries(), unit, since)
+
+    def cursor(self) -> str | None:
+        """Return the cursor of the newest journal entry, for ``journal(since=...)``."""
+        entries = self._journal(None)
+        return entries[-1].cursor if entries else None
+
+    def _journal(self, since: str | None) -> list[JournalEntry]:
+        file = self._link.journal_file
+        if file is not None and self._journal_arrives:
+            token = secrets.token_hex(8)
+            # --sync: what is still queued for journald, kernel messages too, comes before the mark.
+            self.run(f"journalctl --sync; exec logger -t {SYNC} {token}", sudo=True)
+            try:
+                wait_until(
+                    lambda: any(entry.message == token for entry in reversed(file.entries())), self.limits.journal
+                )
+            except WaitTimeout:
+                self._journal_arrives = False  # a machine without the channel: do not wait for it again
+            else:
+                return file.entries()
+        seek = f" --after-cursor={shlex.quote(since)}" if since else ""
+        output = io.BytesIO()
+        self._run(
+            f"journalctl --sync; exec journalctl --no-pager --quiet --all -o json{seek}",
+            output=output, sudo=True, timeout=self.limits.transfer,
+        )  # fmt: skip
+        return journal.parse(output.getvalue().decode(errors="replace"))
+
+    def audit_size(self) -> int:
+        """Return the size of the audit log in bytes, for ``audit_log(since=...)``; 0 if there is none."""
+        return int(self.run(f"stat -c %s {AUDIT_LOG} 2>/dev/null || echo 0", sudo=True).stdout)
+
+    def audit_log(self, since: int = 0) -> list[str]:
+        """Return the lines of the audit log from that byte on; none if there is no log.
+
+        A log that is shorter than ``since`` has been rotated (auditd: ``max_log_file``): the rest of the old one is
+        read too.
+        """
+        output = io.BytesIO()
+        self._run(
+            ["bash", "-c", _AUDIT, "kola", AUDIT_LOG, str(since)],
+            output=output, sudo=True, timeout=self.limits.transfer, shown=f"read {AUDIT_LOG}",
+        )  # fmt: skip
+        return output.getvalue().decode(errors="replace").splitlines()
+
+    def describe(self, lines: int = LAST_LINES) -> str:
+        """Return the end of console and journal for a failure message; works for a machine that is gone."""
+        parts = [block("last lines of the console", "\n".join(last_lines(self.console(), lines)))]
+        if self._link.journal_file is not None:
+            parts.append(block("last lines of the journal", journal.render(self.journal_on_host()[-lines:])))
+        return "\n".join(parts)
+
+    # -- units -------------------------------------------------------------------------------------------------------
+
+    def failed_units(self) -> list[str]:
+        """Return the names of the units that have failed."""
+        listed = self.run("systemctl list-units --state=failed --plain --no-legend --full --no-pager").stdout
+        return [line.split()[0] for line in listed.splitlines() if line.strip()]
+
+    def wait_for_unit(self, name: str, state: str = "active", timeout: float | None = None) -> None:
+        """Wait until a unit is in a state.
+
+        Args:
+            name: with or without ``.service``.
+            state: an ActiveState: ``active``, ``inactive``, ``failed``...
+            timeout: seconds; default: 60, scaled.
+
+        Raises:
+            CheckFailed: at once if it has failed or does not exist; shows its status and journal.
+            WaitTimeout: it is in no such state in time; shows the same.
+        """
+        limit = Deadline(self.limits.unit if timeout is None else timeout)
+        shown: dict[str, str] = {}
+
+        def reached() -> bool:
+            command = ["systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", name]
+            for line in self.run(command).stdout.splitlines():
+                key, _, value = line.partition("=")
+                shown[key] = value
+            if shown.get("ActiveState") == state:
+                return True
+            if shown.get("ActiveState") == "failed" or shown.get("LoadState") in {"not-found", "bad-setting", "error"}:
+                what = "failed" if shown.get("LoadState") == "loaded" else shown.get("LoadState", "unknown")
+                raise CheckFailed(f"unit {name} on {self.name} is {what}, not {state}\n{self._unit(name)}")
+            return False
+
+        try:
+            wait_until(reached, limit, what=f"unit {name}", interval=0.3)
+        except WaitTimeout as e:
+            now = f"{shown.get('ActiveState')} ({shown.get('SubState')})"
+            raise WaitTimeout(f"{e} on {self.name} to be {state}: it is {now}\n{self._unit(name)}") from None
+
+    def _unit(self, name: str) -> str:
+        status = self.run(["systemctl", "status", "--no-pager", "--full", "--lines=0", "--", name], check=False)
+        entries = self.journal(unit=name)[-2 * LAST_LINES :]
+        return "\n".join([block("status", status.stdout + status.stderr), block("journal", journal.render(entries))])
+
+
+def _select(entries: list[JournalEntry], unit: str | None, since: str | None) -> list[JournalEntry]:
+    found = [entry for entry in journal.after(entries, since) if entry.identifier != SYNC]
+    return found if unit is None else journal.of_unit(found, unit)
+
+
+def _deadline(given: Deadline | float | None, default: float) -> Deadline:
+    return given if isinstance(given, Deadline) else Deadline(default if given is None else given)
+
+
+_WRITE = """\
+set -e
+[ -z "$2" ] || umask 077  # nobody reads it before it has its mode
+cat >"$1"
+[ -z "$3" ] || chown -- "$3" "$1"
+[ -z "$2" ] || chmod -- "$2" "$1"
+"""
+
+_AUDIT = """\
+[ -e "$1" ] || exit 0
+if [ "$(stat -c %s "$1")" -lt "$2" ]; then
+    [ ! -e "$1.1" ] || tail -c +$(($2 + 1)) "$1.1"
+    exec cat "$1"
+fi
+exec tail -c +$(($2 + 1)) "$1"
+"""
