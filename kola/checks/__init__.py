@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from kola.checks.denial import Denial, parse_denial
-from kola.checks.rule import AUDIT, KERNEL, Rule
+from kola.checks.audit import Denial, Record, nothing_lost, parse_denial, read_records
+from kola.checks.journal import audit_records, field_text, sender_and_text
+from kola.checks.rule import Rule
 from kola.checks.table import RULES, render_table
 from kola.errors import ConfigError
 
@@ -18,10 +19,12 @@ __all__ = [
     "RULES",
     "Denial",
     "Finding",
+    "Record",
     "Rule",
     "check_audit",
     "check_console",
     "check_journal",
+    "check_machine",
     "check_units",
     "merge",
     "render_table",
@@ -31,7 +34,6 @@ __all__ = [
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _STAMP = re.compile(r"(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
-_AUDIT_ID = re.compile(r"audit\((\d+\.\d+:\d+)\)")
 # What differs between two occurrences of the same event: addresses, process ids, CPU numbers, counters
 _VOLATILE = (
     (re.compile(r"audit\([\d.:]+\)"), "audit()"),
@@ -41,7 +43,7 @@ _VOLATILE = (
     (re.compile(r"(?i)\b(pid[ =:]+|process |cpu[ :=#]+)\d+"), r"\1"),
     (re.compile(r"/\d+$"), "/"),
     (re.compile(r"\b\d+(?= (?:callbacks suppressed|messages from|kernel messages|new suspected))"), "N"),
-    (re.compile(r"\b(audit_lost=|ses=|auid=)\d+"), r"\1"),
+    (re.compile(r"\b(audit_lost=|ses=|auid=|in )\d+(?= ms| audit_rate| |$)"), r"\1"),
 )
 _UNIT_CONTEXT = 6
 
@@ -77,27 +79,60 @@ class Finding:
         return f"{self.rule}: {self.denial or self.line}{times} ({self.source})"
 
 
-def check_console(text: str) -> list[Finding]:
-    """Return what the rules find on a serial console, with colours, time stamps and all."""
-    return _scan(_clean(text), "console", [rule for rule in RULES.values() if "console" in rule.where])
+def check_machine(
+    *,
+    console: str = "",
+    journal: Sequence[Mapping[str, Any]] = (),
+    audit: Sequence[str] = (),
+    failed: Iterable[str] = (),
+) -> list[Finding]:
+    """Return what the rules find in all that is known of a machine; the same event in several logs is one finding.
+
+    Args:
+        console: the serial console.
+        journal: entries as ``journalctl -o json`` writes them.
+        audit: lines of ``/var/log/audit/audit.log``.
+        failed: names of failed units.
+    """
+    records = [*audit_records(journal), *read_records("\n".join(audit))]
+    found = check_console(console, records) + check_journal(journal, records)
+    return merge(found + check_audit(audit) + check_units(failed, journal))
 
 
-def check_journal(entries: Iterable[Mapping[str, Any]]) -> list[Finding]:
+def check_console(text: str, records: Iterable[Record] = ()) -> list[Finding]:
+    """Return what the rules find on a serial console, with colours, time stamps and all.
+
+    Args:
+        text: the console.
+        records: audit records that other logs hold, which show that what the console suppressed is not lost.
+    """
+    text = _clean(text)
+    rules = [rule for rule in RULES.values() if "console" in rule.where]
+    return _scan(text, "console", rules, [*records, *read_records(text)])
+
+
+def check_journal(entries: Iterable[Mapping[str, Any]], records: Iterable[Record] = ()) -> list[Finding]:
     """Return what the rules find in journal entries (``journalctl -o json``), in each sender's own order.
 
     A rule believes the kernel and the program whose message it is; a test that logs or greps for such words finds
     nothing. Kernel messages have ``_TRANSPORT=kernel``, audit records ``_TRANSPORT=audit``.
+
+    Args:
+        entries: the journal, oldest first.
+        records: audit records that other logs hold, beside the journal's own.
     """
+    entries = list(entries)
     streams: dict[str, list[str]] = {}
     for entry in entries:
-        sender, message = _sender_and_text(entry)
+        sender, message = sender_and_text(entry)
         if message:
             streams.setdefault(sender, []).append(message)
+    known = [*records, *audit_records(entries)]
     found: list[Finding] = []
     journal_rules = [rule for rule in RULES.values() if "journal" in rule.where]
     for sender, messages in streams.items():
         rules = [rule for rule in journal_rules if rule.believes(sender)]
-        found += _scan(_clean("\n".join(messages)), "journal", rules)
+        found += _scan(_clean("\n".join(messages)), "journal", rules, known)
     return merge(found)
 
 
@@ -117,8 +152,8 @@ def check_units(failed: Iterable[str], journal: Sequence[Mapping[str, Any]] = ()
     """
     found = []
     for unit in sorted(set(failed)):
-        mine = (_field(e, "MESSAGE") for e in journal if unit in (_field(e, "UNIT"), _field(e, "_SYSTEMD_UNIT")))
-        said = tuple(message.splitlines()[0] for message in mine if message)
+        mine = (e for e in journal if unit in (field_text(e, "UNIT"), field_text(e, "_SYSTEMD_UNIT")))
+        said = tuple(message.splitlines()[0] for e in mine if (message := field_text(e, "MESSAGE")))
         found.append(Finding("failed-unit", "units", unit, said[-_UNIT_CONTEXT:], unit=unit, key=unit))
     return found
 
@@ -174,12 +209,12 @@ def verdict(findings: Iterable[Finding], skips: Mapping[str, str]) -> tuple[list
     return failing, skipped
 
 
-def _scan(text: str, source: str, rules: Iterable[Rule]) -> list[Finding]:
-    found = [(start, finding) for rule in rules for start, finding in _apply(rule, text, source)]
-    return [finding for _, finding in sorted(found, key=lambda pair: pair[0])]
+def _scan(text: str, source: str, rules: Iterable[Rule], records: Sequence[Record] = ()) -> list[Finding]:
+    found = [hit for rule in rules for hit in _apply(rule, text, source, records)]
+    return [finding for _, finding in sorted(found, key=lambda hit: hit[0])]
 
 
-def _apply(rule: Rule, text: str, source: str) -> list[tuple[int, Finding]]:
+def _apply(rule: Rule, text: str, source: str, records: Sequence[Record]) -> list[tuple[int, Finding]]:
     """Return this rule's findings and where each begins in the text."""
     events: dict[str, tuple[int, Finding]] = {}
     newest, until = "", -1  # key of the last event, and where its window ends
@@ -187,15 +222,13 @@ def _apply(rule: Rule, text: str, source: str) -> list[tuple[int, Finding]]:
         raw = text[start:end]
         line = _STAMP.sub("", raw).strip()
         match = rule.pattern.search(line)
-        if match is None:
+        if match is None or (rule.id == "audit-suppressed" and nothing_lost(text, start, end, records)):
             continue
-        denial = None
-        if rule.id == "avc-denial":
-            denial = parse_denial(line)
-            if denial is None:
-                continue
+        denial = parse_denial(line) if rule.id == "avc-denial" else None
+        if rule.id == "avc-denial" and denial is None:
+            continue
         key = str(denial) if denial else _normalise(line[match.start() :])
-        ids = frozenset(_AUDIT_ID.findall(raw))
+        ids = frozenset(f"{record.stamp:.3f}:{record.serial}" for record in read_records(raw))
         if key in events:
             first, known = events[key]
             if not ids or not ids <= known.events:
@@ -258,33 +291,3 @@ def _normalise(line: str) -> str:
     for pattern, replacement in _VOLATILE:
         line = pattern.sub(replacement, line)
     return line
-
-
-def _field(entry: Mapping[str, Any], name: str) -> str:
-    """Return a field as text; journalctl writes binary data as a list of numbers and a repeated field as a list."""
-    value = entry.get(name)
-    if isinstance(value, list):
-        if value and all(isinstance(item, int) for item in value):
-            return bytes(value).decode(errors="replace")
-        return "" if not value else str(value[-1])
-    return "" if value is None else str(value)
-
-
-def _sender_and_text(entry: Mapping[str, Any]) -> tuple[str, str]:
-    transport = _field(entry, "_TRANSPORT")
-    identifier = _field(entry, "SYSLOG_IDENTIFIER") or _field(entry, "_COMM")
-    message = _field(entry, "MESSAGE")
-    if transport == "kernel":
-        # before there is a journal, systemd and dracut write to the kernel's log
-        return KERNEL, message if identifier in {"", "kernel"} else f"{identifier}: {message}"
-    if transport == "audit":
-        return AUDIT, _audit_line(entry, message)
-    return identifier, message
-
-
-def _audit_line(entry: Mapping[str, Any], message: str) -> str:
-    """Write a journal entry as auditd would have: ``type=AVC msg=audit(TIME:SERIAL): ...``."""
-    name = _field(entry, "_AUDIT_TYPE_NAME") or message.partition(" ")[0]
-    stamp, serial = _field(entry, "_SOURCE_REALTIME_TIMESTAMP"), _field(entry, "_AUDIT_ID")
-    when = f"audit({int(stamp) / 1e6:.3f}:{serial})" if stamp.isdigit() and serial else "audit()"
-    return f"type={name} msg={when}: {message.removeprefix(name).lstrip()}"

@@ -44,7 +44,7 @@ BOOT_RULES = (
         patterns=(
             r"Press Enter for emergency shell",
             r"(?:Starting|Started) (?:emergency\.service - )?Emergency Shell",
-            r"(?:You are in|Entering|Welcome to) (?:emergency|rescue) mode",
+            r"Entering emergency mode|(?:You are in|Welcome to) (?:emergency|rescue) mode",
             r"Reached target (?:emergency\.target - )?Emergency Mode",
         ),
         senders=("systemd", "dracut*"),
@@ -217,8 +217,9 @@ AUDIT_RULES = (
         "journal-suppressed",
         "The journal dropped messages, so every other check may have missed something.",
         "Find what floods it, or raise RateLimitBurst= for the unit.",
-        needles=("Suppressed ", "kernel messages", "kmsg buffer overrun"),
-        patterns=(r"Suppressed \d+ messages from ", r"Missed \d+ kernel messages", r"/dev/kmsg buffer overrun"),
+        # not `Missed N kernel messages`: a healthy Fedora CoreOS boot says so after every audit record
+        needles=("Suppressed ", "kmsg buffer overrun"),
+        patterns=(r"Suppressed \d+ messages from ", r"/dev/kmsg buffer overrun"),
         senders=("systemd-journald",),
     ),
 )

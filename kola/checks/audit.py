@@ -1,15 +1,62 @@
-"""Reading an SELinux denial as the kernel, auditd and user-space object managers write it."""
+"""Reading audit records as the kernel, auditd and user-space object managers write them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RECORD = re.compile(r"audit\((\d+\.\d+):(\d+)\)")
 _DENIED = re.compile(r"avc:\s+denied\s+\{\s*(?P<permissions>[^}]*?)\s*\}\s+for\s+(?P<fields>.*)")
 _FIELD = re.compile(r'(?P<name>[a-z_]+)=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s\']+))')
 _HEX = re.compile(r"(?:[0-9A-F]{2})+")
 _OBJECT_FIELDS = ("path", "name", "dest", "src", "service", "capability", "ioctlcmd", "kmod")
 _TEXT_FIELDS = {"path", "name", "comm"}
+_NEAR = 20_000  # characters in which a neighbouring record is looked for
+
+
+@dataclass(frozen=True)
+class Record:
+    """What names an audit event within a machine: seconds since the epoch, and a number that a boot counts up."""
+
+    stamp: float
+    serial: int
+
+
+def read_records(text: str) -> list[Record]:
+    """Return the events named in a log, in order: ``audit(STAMP:SERIAL)``."""
+    if "audit(" not in text:
+        return []
+    return [Record(float(stamp), int(serial)) for stamp, serial in _RECORD.findall(text)]
+
+
+def nothing_lost(log: str, start: int, end: int, records: Iterable[Record]) -> bool:
+    """Say whether a line of the kernel's log that tells of suppressed audit records is harmless.
+
+    The kernel limits how fast it prints audit records, but journald and auditd get them all another way
+    (``kauditd_thread`` in ``kernel/audit.c``): nothing is lost if other logs hold every serial number between the
+    records printed before and after that line. Only such lines are excused that tell of printing.
+
+    Args:
+        log: the kernel's log.
+        start: where the line begins.
+        end: where it ends.
+        records: what all logs hold.
+    """
+    if "audit_printk_skb: " not in log[start:end] and "kauditd_printk_skb: " not in log[start:end]:
+        return False
+    before = _RECORD.findall(log, max(0, start - _NEAR), start)
+    after = _RECORD.search(log, end, end + _NEAR)
+    if not before or after is None:
+        return False
+    first, first_serial = float(before[-1][0]), int(before[-1][1])
+    last, last_serial = float(after[1]), int(after[2])
+    missing = set(range(first_serial + 1, last_serial))
+    held = {record.serial for record in records if first <= record.stamp <= last}
+    return first_serial < last_serial and missing <= held
 
 
 @dataclass(frozen=True)
