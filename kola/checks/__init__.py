@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from kola.checks.audit import Denial, Record, nothing_lost, parse_denial, read_records
@@ -43,7 +44,8 @@ _VOLATILE = (
     (re.compile(r"(?i)\b(pid[ =:]+|process |cpu[ :=#]+)\d+"), r"\1"),
     (re.compile(r"/\d+$"), "/"),
     (re.compile(r"\b\d+(?= (?:callbacks suppressed|messages from|kernel messages|new suspected))"), "N"),
-    (re.compile(r"\b(audit_lost=|ses=|auid=|in )\d+(?= ms| audit_rate| |$)"), r"\1"),
+    (re.compile(r"\b(audit_lost=|ses=|auid=)\d+"), r"\1"),
+    (re.compile(r"\bin \d+ ms\b"), "in N ms"),
 )
 _UNIT_CONTEXT = 6
 
@@ -287,6 +289,7 @@ def _clean(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
+@lru_cache(maxsize=1024)  # a flood says the same again and again
 def _normalise(line: str) -> str:
     for pattern, replacement in _VOLATILE:
         line = pattern.sub(replacement, line)
