@@ -1,0 +1,97 @@
+"""Running pytest with the plugin in a process of its own, on real machines, and looking at what is left after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+TESTOS = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola") / "testos/x86_64/image.json"
+
+needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason="the test OS is not built (ci/testos/build)")
+
+
+@dataclass
+class InnerRun:
+    """A pytest process with the plugin: started in its own folder, with its own output folder."""
+
+    folder: Path
+    process: subprocess.Popen[str]
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "pytest.log"
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((self.folder / "kola-runs/latest/results.json").read_text())
+        return data
+
+    @property
+    def tests(self) -> dict[str, dict[str, Any]]:
+        return {test["nodeid"].rpartition("::")[2]: test for test in self.results["tests"]}
+
+    @property
+    def run_id(self) -> str:
+        return str(self.results["run_id"])
+
+    def wait(self, timeout: float = 600) -> int:
+        return self.process.wait(timeout)
+
+    def section(self, name: str) -> str:
+        """Return what pytest printed of one test's failure."""
+        begin = self.output.index(f" {name} __")
+        end = self.output.find("\n____", begin + 1)
+        return self.output[begin : end if end > 0 else None]
+
+
+@pytest.fixture
+def kola_pytest(tmp_path: Path) -> Callable[..., InnerRun]:
+    """Start pytest in an empty folder: ``kola_pytest("--image=testos", FILE, files={"test_x.py": "..."})``."""
+
+    def start(*arguments: str | Path, files: dict[str, str] | None = None, platform: str = "qemu") -> InnerRun:
+        for name, text in (files or {}).items():
+            (tmp_path / name).write_text(text)
+        if not (tmp_path / "pytest.ini").exists():
+            (tmp_path / "pytest.ini").write_text("[pytest]\nkola_image = testos\n")
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+        command += [f"--platform={platform}"] if platform else []
+        with (tmp_path / "pytest.log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "-c", tmp_path / "pytest.ini", *arguments],
+                cwd=tmp_path,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+                start_new_session=True,
+            )
+        return InnerRun(tmp_path, process)
+
+    return start
+
+
+def left_behind(run_id: str) -> list[str]:
+    """Return what of a run is still there: processes that carry its id, and scratch folders."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if run_id in line and process.info["pid"] != os.getpid():
+            found.append(f"{process.info['pid']}: {line[:200]}")
+    return found + [str(path) for path in Path("/tmp").glob(f"kola-{run_id}*")]
