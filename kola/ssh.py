@@ -139,7 +139,8 @@ class Connection:
 
         When it does not end in time its processes are killed on the machine too: all sessions (setsid) that hold a
         process with this command's token in its environment, so also what ``sudo`` started without a terminal. Out of
-        reach are services and containers that it asked others to start, and everything when the machine hangs.
+        reach are services and containers that it asked others to start, what dropped both its session and its
+        environment, and everything when the machine hangs.
 
         Args:
             command: what the login shell gets.
@@ -200,9 +201,9 @@ if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then exec sudo -n bash -c "$
 session() { local s; { read -r s <"/proc/$1/stat"; } 2>/dev/null && set -- ${s##*) } && REPLY=$4; }
 for attempt in 1 2 3 4 5; do
     doomed=' '
-    for file in $(grep -lsxz -- "KOLA_COMMAND=$1" /proc/[0-9]*/environ); do
+    for file in $(grep -lszFf - /proc/[0-9]*/{environ,cmdline} <<<"KOLA_COMMAND=$1"); do
         pid=${file#/proc/}
-        session "${pid%/environ}" && doomed+="$REPLY "
+        session "${pid%/*}" && doomed+="$REPLY "
     done
     [ "$doomed" = ' ' ] && exit 0
     for dir in /proc/[0-9]*; do
@@ -211,7 +212,10 @@ for attempt in 1 2 3 4 5; do
 done 2>/dev/null
 exit 1
 """
-"""Kills every session that holds a process with the token in its environment; $1 is the token."""
+"""Kills every session that holds a process with the token in its environment, or in its command line (login shell).
+
+$1 is the token; only grep's input spells out what is looked for, so that this script does not find itself.
+"""
 
 
 class _Transport(paramiko.Transport):

@@ -1,0 +1,84 @@
+"""A real sshd on 127.0.0.1, as the current user, in the place of a machine's."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kola.keys import KeyPair, generate_key
+from kola.wait import wait_until
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+needs_sshd = pytest.mark.skipif(SSHD is None, reason="needs sshd (Debian: openssh-server)")
+
+
+@dataclass
+class LocalSshd:
+    folder: Path
+    port: int
+    user: str = field(default_factory=getpass.getuser)
+    client_key: KeyPair = field(default_factory=generate_key)
+    host_key: KeyPair = field(default_factory=generate_key)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert SSHD is not None
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)  # where privilege separation chroots to
+        with (self.folder / "sshd.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [SSHD, "-D", "-e", "-f", self.folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=log
+            )
+
+        def listens() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, (self.folder / "sshd.log").read_text()
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
+                return True
+            return False
+
+        wait_until(listens, 10, interval=0.05)
+
+    def stop(self) -> None:
+        """End the listener and every session, as a machine that dies."""
+        assert self.process is not None
+        sessions = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
+        ).stdout.split()
+        self.process.kill()
+        self.process.wait()
+        for pid in sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), 9)
+
+
+@contextlib.contextmanager
+def local_sshd(folder: Path, *extra: str) -> Iterator[LocalSshd]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    sshd = LocalSshd(folder, port)
+    host_key, authorized = folder / "host_key", folder / "authorized_keys"
+    host_key.touch(0o600)
+    host_key.write_text(sshd.host_key.private)
+    authorized.write_text(sshd.client_key.public + "\n")
+    options = [
+        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", f"AuthorizedKeysFile {authorized}",
+        "PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+        "PermitRootLogin prohibit-password", *extra,
+    ]  # fmt: skip
+    (folder / "sshd_config").write_text("\n".join(options) + "\n")
+    sshd.start()
+    try:
+        yield sshd
+    finally:
+        sshd.stop()

@@ -1,0 +1,246 @@
+"""Connections and commands against a real sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kola.command import TimedOutCommand
+from kola.errors import ConfigError, KolaError
+from kola.keys import generate_key
+from kola.ssh import CHANNELS, Connection, ConnectionLost, Doorbell, HostKeyMismatch
+from kola.wait import wait_until
+from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
+
+pytestmark = needs_sshd
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSshd]:
+    with local_sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+def connect(sshd: LocalSshd) -> Connection:
+    return Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def connection(sshd: LocalSshd) -> Iterator[Connection]:
+    opened = connect(sshd)
+    yield opened
+    opened.close()
+    assert not opened.alive
+
+
+def processes_with(mark: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark in path.read_bytes().decode(errors="replace").split("\0"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+def test_streams_and_exit_code(connection: Connection) -> None:
+    result = connection.run("echo out; echo err >&2; exit 3", timeout=10)
+    assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 3)
+    assert result.command == "echo out; echo err >&2; exit 3"
+    assert 0 < result.duration < 10
+
+
+def test_standard_input_is_delivered_and_closed(connection: Connection) -> None:
+    assert connection.run("cat; echo end", input=b"one\ntwo", timeout=10).stdout == "one\ntwoend\n"
+    assert connection.run("cat", timeout=10).stdout == ""
+
+
+def test_megabytes_on_both_streams_and_stdin_at_once(connection: Connection) -> None:
+    size = 24 * MIB
+    data = os.urandom(MIB) * (size // MIB)
+    out = io.BytesIO()
+    result = connection.run(f"head -c {size} /dev/zero >&2 & cat; wait", input=data, output=out, timeout=60)
+    assert out.getvalue() == data
+    assert len(result.stderr) == size
+    assert result.stdout == ""
+
+
+def test_streams_to_and_from_files(connection: Connection, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(3 * MIB + 7))
+    with source.open("rb") as given, target.open("wb") as taken:
+        connection.run("cat", input=given, output=taken, timeout=30)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_output_that_is_no_utf8_does_not_hurt(connection: Connection) -> None:
+    result = connection.run(r"printf 'a\377b'; printf '\200' >&2", timeout=10)
+    assert (result.stdout, result.stderr) == ("a\ufffdb", "\ufffd")
+
+
+def test_input_that_nobody_reads(connection: Connection) -> None:
+    assert connection.run("exit 5", input=b"x" * 16 * MIB, timeout=20).exit_code == 5
+    assert connection.run("head -c 3", input=b"abc" * 8 * MIB, timeout=20).stdout == "abc"
+
+
+def test_input_that_cannot_be_read_is_the_callers_error(connection: Connection, tmp_path: Path) -> None:
+    with (tmp_path / "writable").open("wb") as file, pytest.raises(OSError, match="read"):
+        connection.run("cat", input=file, timeout=10)
+    assert connection.run("true", timeout=10).exit_code == 0
+
+
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("KILL", 137), ("SEGV", 139)])
+def test_end_by_signal(connection: Connection, name: str, code: int) -> None:
+    assert connection.run(f"echo last; kill -{name} $$", timeout=10).exit_code == code
+    result = connection.run(f"exec bash -c 'echo last; kill -{name} $$'", timeout=10)
+    assert (result.exit_code, result.stdout) == (code, "last\n")
+
+
+def test_several_threads_at_once(connection: Connection) -> None:
+    def work(number: int) -> str:
+        return connection.run(f"sleep 0.3; seq {number} {number + 9999}", timeout=30).stdout
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(3 * CHANNELS) as pool:
+        outputs = list(pool.map(work, range(3 * CHANNELS)))
+    assert [out.split()[0] for out in outputs] == [str(n) for n in range(3 * CHANNELS)]
+    assert all(len(out.split()) == 10_000 for out in outputs)
+    assert time.monotonic() - began < 3 * CHANNELS * 0.3
+
+
+# -- time limits -----------------------------------------------------------------------------------------------------
+
+
+def test_timeout_gives_what_there_was_and_leaves_no_process(connection: Connection) -> None:
+    mark = f"{os.getpid()}77771"
+    began = time.monotonic()
+    with pytest.raises(TimedOutCommand) as error:
+        connection.run(f"echo out; echo err >&2; setsid sleep {mark} & (sleep {mark}; :); echo never", timeout=1)
+    assert 1 <= time.monotonic() - began < 8
+    assert (error.value.result.stdout, error.value.result.stderr) == ("out\n", "err\n")
+    assert error.value.result.exit_code == -1
+    assert "its processes were killed" in str(error.value)
+    assert "this is a timeout" in str(error.value)
+    assert processes_with(mark) == []
+    assert connection.run("echo fine", timeout=10).stdout == "fine\n"
+
+
+def test_timeout_reaches_what_dropped_its_environment(connection: Connection) -> None:
+    mark = f"{os.getpid()}77772"
+    with pytest.raises(TimedOutCommand, match="were killed"):
+        connection.run(f"env -i sleep {mark}; echo never", timeout=1)
+    assert processes_with(mark) == []
+
+
+def test_child_in_the_background_that_holds_the_output(connection: Connection) -> None:
+    mark = f"{os.getpid()}77773"
+    with pytest.raises(TimedOutCommand, match=r"ended with exit code 4, but a child of it holds its output") as error:
+        connection.run(f"sleep {mark} & echo out; exit 4", timeout=1)
+    assert error.value.result.exit_code == 4
+    assert error.value.result.stdout == "out\n"
+    assert processes_with(mark) == []
+
+
+def test_daemon_that_lets_go_stays(connection: Connection) -> None:
+    mark = f"{os.getpid()}77774"
+    assert connection.run(f"sleep {mark} </dev/null >/dev/null 2>&1 & echo started", timeout=5).exit_code == 0
+    pids = processes_with(mark)
+    assert len(pids) == 1
+    os.kill(pids[0], 9)
+
+
+def test_watch_is_asked_while_waiting_and_ends_it(connection: Connection) -> None:
+    def watch() -> None:
+        raise KolaError("the machine is dead")
+
+    began = time.monotonic()
+    with pytest.raises(KolaError, match="the machine is dead"):
+        connection.run("sleep 5", timeout=30, watch=watch)
+    assert time.monotonic() - began < 3
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+def test_other_host_key_is_refused(sshd: LocalSshd) -> None:
+    with pytest.raises(HostKeyMismatch, match="another host key than the machine was given"):
+        Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, generate_key().public, timeout=10)
+    with pytest.raises(ConfigError, match="expected a line 'ssh-ed25519"):
+        Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, "ssh-rsa AAAA", timeout=10)
+
+
+def test_other_client_key_is_refused(sshd: LocalSshd) -> None:
+    with pytest.raises(ConnectionLost, match=r"may not log in \(yet\)"):
+        Connection.open("127.0.0.1", sshd.port, sshd.user, generate_key(), sshd.host_key.public, timeout=10)
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectionLost, match=f"port {port}: .*refused"):
+        Connection.open("127.0.0.1", port, "core", generate_key(), generate_key().public, timeout=5)
+
+
+def test_somebody_listens_and_says_nothing() -> None:
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ConnectionLost):
+        port = silent.getsockname()[1]
+        Connection.open("127.0.0.1", port, "core", generate_key(), generate_key().public, timeout=1)
+    assert time.monotonic() - began < 4
+
+
+def test_connection_lost_during_a_command(tmp_path: Path) -> None:
+    with local_sshd(tmp_path) as sshd:
+        connection = connect(sshd)
+        threading.Timer(1, sshd.stop).start()
+        began = time.monotonic()
+        with pytest.raises(ConnectionLost, match="lost during: sleep 20"):
+            connection.run("sleep 20", timeout=60)
+        assert time.monotonic() - began < 5
+        with pytest.raises(ConnectionLost, match="could not be sent"):
+            connection.run("true", timeout=10)
+        assert not connection.alive
+        connection.close()
+        connection.close()
+
+
+def test_doorbell_waits_for_the_server_to_speak(tmp_path: Path) -> None:
+    with local_sshd(tmp_path) as sshd:
+        sshd.stop()
+        bell = Doorbell("127.0.0.1", sshd.port, patience=0.2)
+        assert not any(bell.answered() for _ in range(5))
+        with socket.create_server(("127.0.0.1", sshd.port)) as silent, contextlib.ExitStack() as accepted:
+            silent.setblocking(False)
+
+            def rung() -> bool:
+                assert bell.answered() is None
+                with contextlib.suppress(BlockingIOError):
+                    accepted.enter_context(silent.accept()[0])
+                    return True
+                return False
+
+            for _ in range(2):  # it accepts, as a forwarded port does, and stays silent: the bell is rung again
+                wait_until(rung, 5, interval=0.02)
+        sshd.start()
+        sock = wait_until(bell.answered, 5, interval=0.02)
+        assert sock is not None
+        opened = Connection.over(sock, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
+        assert opened.run("echo hello", timeout=10).stdout == "hello\n"
+        opened.close()
+        bell.close()
