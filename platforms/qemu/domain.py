@@ -1,0 +1,205 @@
+"""From a machine's description to libvirt's domain XML. Pure.
+
+What libvirt 9 cannot express goes through ``<qemu:commandline>``: user-mode networks with a forwarded port (its own
+passt backend is refused), and character devices, which a daemon would otherwise route through virtlogd, which rotates
+them away at 2 MiB and owns them as root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kola.arch import Arch
+    from platforms.qemu.tags import Tags
+
+QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
+KOLA_NS = "urn:x-kola:machine:1"
+JOURNAL_PORT = "kola.journal"
+IGNITION_JOURNAL_PORT = "com.coreos.ignition.journal"
+FW_CFG_IGNITION = "opt/com.coreos/config"
+
+# QEMU makes the devices of its command line before libvirt's: they are kept clear of the slots that libvirt numbers
+# from 1. The last one, 0x1f, belongs to the chipset.
+_FIRST_SLOT = 0x10
+MOST_NICS = 0x1F - _FIRST_SLOT - 1
+
+
+@dataclass(frozen=True)
+class ExtraDisk:
+    """An extra disk's file and the serial that the guest sees (empty: none)."""
+
+    path: Path
+    serial: str
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Everything that QEMU has to know of one machine.
+
+    Attributes:
+        name: of the domain.
+        tags: whose it is.
+        arch: its architecture.
+        emulator: path of QEMU.
+        accelerator: ``kvm`` or ``tcg``.
+        cpu: QEMU's ``-cpu``; empty for the host's (kvm) or the richest (tcg).
+        memory_mib: RAM in MiB.
+        vcpus: number of virtual CPUs.
+        overlay: root disk, qcow2.
+        disks: extra disks, qcow2.
+        macs: MAC addresses: the first NIC's, which SSH uses, then those of the extra ones.
+        ssh_port: port of this host that leads to the guest's port 22.
+        ignition: file with the config.
+        console: file that the serial console goes to.
+        journal: file that the journal port goes to.
+        ignition_journal: file that Ignition's journal goes to when it fails.
+        security_models: libvirt's security drivers (``dac``, ``apparmor``...) that must leave the files alone.
+        owner_ids: uid and gid that QEMU must run as, where a daemon would choose another.
+    """
+
+    name: str
+    tags: Tags
+    arch: Arch
+    emulator: str
+    accelerator: str
+    cpu: str
+    memory_mib: int
+    vcpus: int
+    overlay: Path
+    disks: tuple[ExtraDisk, ...]
+    macs: tuple[str, ...]
+    ssh_port: int
+    ignition: Path
+    console: Path
+    journal: Path
+    ignition_journal: Path
+    security_models: tuple[str, ...] = ()
+    owner_ids: tuple[int, int] | None = None
+
+
+def mac_for(name: str, index: int) -> str:
+    """Return a MAC address in QEMU's range that depends on the machine's name and the NIC's index only."""
+    digest = hashlib.sha256(f"{name}/{index}".encode()).digest()
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in digest[:3])
+
+
+def domain_xml(guest: Guest) -> str:
+    """Return the domain XML of a machine."""
+    ET.register_namespace("qemu", QEMU_NS)
+    ET.register_namespace("kola", KOLA_NS)
+    domain = _node("domain", type="kvm" if guest.accelerator == "kvm" else "qemu")
+    domain.extend(
+        [
+            _text("name", guest.name),
+            _node("metadata", ET.Element(f"{{{KOLA_NS}}}machine", guest.tags.as_attributes())),
+            _text("memory", str(guest.memory_mib), unit="MiB"),
+            _text("vcpu", str(guest.vcpus)),
+            _node("genid"),
+            _node("sysinfo", _text("entry", "", name=FW_CFG_IGNITION, file=str(guest.ignition)), type="fwcfg"),
+            _node("os", _text("type", "hvm", arch=guest.arch.name, machine=guest.arch.machine)),
+            _node("features", _node("acpi"), _node("apic")),
+            _node("cpu", mode="host-passthrough" if guest.accelerator == "kvm" else "maximum"),
+            _node("clock", offset="utc"),
+            _text("on_reboot", "restart"),
+            _devices(guest),
+            *_security_labels(guest),
+            _command_line(guest),
+        ]
+    )
+    return ET.tostring(domain, encoding="unicode")
+
+
+def _devices(guest: Guest) -> ET.Element:
+    disks = [_disk(guest.overlay, 0, "", boot=True)]
+    disks += [_disk(disk.path, index, disk.serial, boot=False) for index, disk in enumerate(guest.disks, start=1)]
+    return _node(
+        "devices",
+        _text("emulator", guest.emulator),
+        *disks,
+        _node("controller", type="usb", model="none"),
+        _node("rng", _text("backend", "/dev/urandom", model="random"), model="virtio"),
+        _node("memballoon", model="none"),
+    )
+
+
+def _disk(path: Path, index: int, serial: str, *, boot: bool) -> ET.Element:
+    disk = _node(
+        "disk",
+        # Nothing on these disks outlives the machine: never flush to the host's disk.
+        _node("driver", name="qemu", type="qcow2", cache="unsafe", discard="unmap"),
+        _node("source", file=str(path)),
+        _node("target", dev=f"vd{chr(ord('a') + index)}", bus="virtio"),
+        type="file",
+        device="disk",
+    )
+    if serial:
+        disk.append(_text("serial", serial))
+    if boot:
+        disk.append(_node("boot", order="1"))
+    return disk
+
+
+def _security_labels(guest: Guest) -> list[ET.Element]:
+    labels = []
+    for model in guest.security_models:
+        if model == "dac" and guest.owner_ids is not None:
+            uid, gid = guest.owner_ids
+            label = _text("label", f"+{uid}:+{gid}")
+            labels.append(_node("seclabel", label, type="static", model="dac", relabel="no"))
+        else:
+            labels.append(_node("seclabel", type="none", model=model))
+    return labels
+
+
+def _command_line(guest: Guest) -> ET.Element:
+    arguments = [
+        "-machine", "graphics=off",  # the firmware talks to the serial port: "No bootable device" is seen
+        "-chardev", f"file,id=console,path={_escaped(guest.console)}",
+        "-serial", "chardev:console",
+        "-device", f"virtio-serial-pci,id=ports,addr={_FIRST_SLOT:#x}",
+        *_port(1, "journal", JOURNAL_PORT, guest.journal),
+        *_port(2, "ignition", IGNITION_JOURNAL_PORT, guest.ignition_journal),
+    ]  # fmt: skip
+    for index, mac in enumerate(guest.macs):
+        forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""
+        arguments += ["-netdev", f"user,id=net{index}{forward}"]
+        # Without its option ROM the firmware does not stop to offer a network boot.
+        arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={_FIRST_SLOT + 1 + index:#x},romfile="]
+    if guest.cpu:
+        arguments += ["-cpu", guest.cpu]  # the last one counts
+    line = ET.Element(f"{{{QEMU_NS}}}commandline")
+    line.extend(ET.Element(f"{{{QEMU_NS}}}arg", {"value": argument}) for argument in arguments)
+    line.extend(
+        ET.Element(f"{{{QEMU_NS}}}env", {"name": name, "value": value})
+        for name, value in guest.tags.as_environment().items()
+    )
+    return line
+
+
+def _port(number: int, chardev: str, name: str, path: Path) -> list[str]:
+    return [
+        "-chardev", f"file,id={chardev},path={_escaped(path)}",
+        "-device", f"virtserialport,bus=ports.0,nr={number},chardev={chardev},name={name}",
+    ]  # fmt: skip
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace(",", ",,")
+
+
+def _node(tag: str, *children: ET.Element, **attributes: str) -> ET.Element:
+    element = ET.Element(tag, attributes)
+    element.extend(children)
+    return element
+
+
+def _text(tag: str, text: str, **attributes: str) -> ET.Element:
+    element = ET.Element(tag, attributes)
+    element.text = text
+    return element

@@ -1,0 +1,206 @@
+"""The qemu platform: machines on this host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+from xml.etree import ElementTree as ET
+
+from kola.errors import ConfigError, PlatformError
+from kola.platform import Platform, Prepared
+from kola.spec import Capability
+from platforms.qemu import accel, disks, kargs, lifecycle, orphans
+from platforms.qemu.binding import libvirt
+from platforms.qemu.domain import ExtraDisk, Guest, mac_for
+from platforms.qemu.instance import QemuInstance
+from platforms.qemu.link import Link, message_of
+from platforms.qemu.options import EMBED, Options
+from platforms.qemu.process import find_guest
+from platforms.qemu.tags import Tags
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from kola.arch import Arch
+    from kola.images import Image
+    from kola.platform import Instance, RunContext
+    from kola.spec import MachineSpec
+
+SUPPORTED_ARCHES = ("x86_64",)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Qemu(Platform):
+    """QEMU through libvirt; by default libvirt's driver runs in this process and no daemon is needed."""
+
+    name: ClassVar[str] = "qemu"
+    Options: ClassVar[type[Any]] = Options
+    ignition_platform: ClassVar[str] = "qemu"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {
+            Capability.CONSOLE,
+            Capability.EXTRA_DISKS,
+            Capability.EXTRA_NICS,
+            Capability.KERNEL_ARGS,
+            Capability.HARD_RESET,
+        }
+    )
+
+    def __init__(self, options: Options, arch: Arch, context: RunContext) -> None:
+        super().__init__(options, arch, context)
+        self._link = Link(options.uri, context.scratch, context.cache)
+
+    def prepare(self, image: Image | None) -> Prepared:
+        """Check QEMU, libvirt and the image; find out which accelerator runs guests. Takes up to 10 s, once.
+
+        Raises:
+            ConfigError: something is not installed, not permitted or not supported; the image cannot be read.
+        """
+        if image is None:
+            raise ConfigError("platform qemu needs an image: --image=PATH or --image=testos")
+        if self.arch.name not in SUPPORTED_ARCHES:
+            raise ConfigError(f"platform qemu: architecture {self.arch.name}; allowed: {', '.join(SUPPORTED_ARCHES)}")
+        emulator = self._emulator()
+        _need_program("qemu-img", "qemu-utils")
+        try:
+            disks.image_info(image.path)
+        except PlatformError as e:
+            raise ConfigError(f"image {image.path}: {e}") from e
+        self.context.scratch.mkdir(parents=True, exist_ok=True)
+        found = accel.choose(
+            self.options.accelerator, self.arch, emulator, self.options.cpu or "host", self.context.scratch
+        )
+        self._warm_up(emulator, found.name)
+        return Prepared(str(image.path.resolve()), found.name, found.slowness, (found.note,))
+
+    @contextlib.contextmanager
+    def launch(self, spec: MachineSpec, ignition: bytes, name: str, prepared: Prepared) -> Iterator[Instance]:
+        """Start a machine; see ``Platform.launch``. QEMU runs when the context is entered, after about half a second.
+
+        Raises:
+            ConfigError: libvirt cannot be reached.
+            PlatformError: libvirt or QEMU refuse; the image's boot partition cannot take the kernel arguments.
+        """
+        if not _NAME.fullmatch(name):
+            raise PlatformError(f"machine name '{name}': only letters, digits, dot, underscore and hyphen are allowed")
+        connection = self._link.connection()
+        tags = self._tags(name)
+        tags.artifacts.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as remains, contextlib.ExitStack() as stack:
+            remains.callback(shutil.rmtree, tags.folder, ignore_errors=True)
+            tags.folder.mkdir(parents=True, mode=0o700)
+            tags.write()
+            guest = self._guest(spec, ignition, tags, prepared)
+            remains.callback(lifecycle.keep_log, tags.log, tags.artifacts)
+            remains.callback(lifecycle.end, name)
+            domain, port = lifecycle.start_paused(connection, guest)
+            process = find_guest(name)
+            if process is None:
+                raise PlatformError(f"machine {name}: QEMU ended at once, see {tags.artifacts / 'qemu.log'}")
+            stack.callback(process.close)
+            instance = QemuInstance(port, domain, process, guest)
+            stack.enter_context(lifecycle.lifecycle_events(connection, domain, instance))
+            lifecycle.resume(domain)
+            self._link.keep_capabilities()
+            try:
+                yield instance
+            finally:
+                if instance.kept:
+                    remains.pop_all()
+
+    def sweep(
+        self,
+        *,
+        owner: str,
+        run_id: str | None = None,
+        worker: str | None = None,
+        older_than: float | None = None,
+        keep: Collection[str] = (),
+    ) -> list[str]:
+        """Remove what runs left behind; see ``Platform.sweep``. Needs no libvirt: it works on processes and folders."""
+        if run_id is None and older_than is None:
+            raise ConfigError("sweep: say which run (run_id) or which age (older_than)")
+        wanted = orphans.Wanted(owner, run_id, worker, older_than, frozenset(keep))
+        return orphans.sweep(wanted, self.context.scratch)
+
+    def _tags(self, name: str) -> Tags:
+        context = self.context
+        return Tags(
+            name=name,
+            run_id=context.run_id,
+            owner=context.owner,
+            worker=context.worker,
+            created=time.time(),
+            folder=context.scratch.absolute() / name,
+            artifacts=context.artifacts.absolute() / name,
+            log=self._link.log_file(name),
+        )
+
+    def _emulator(self) -> str:
+        return _need_program(f"qemu-system-{self.arch.qemu}", "qemu-system")
+
+    def _warm_up(self, emulator: str, accelerator: str) -> None:
+        """Have libvirt look at QEMU once (seconds), so that the processes of the run find what it saw in the cache."""
+        kind = "kvm" if accelerator == "kvm" else "qemu"
+        try:
+            self._link.connection().getDomainCapabilities(emulator, self.arch.name, self.arch.machine, kind)
+        except libvirt.libvirtError as e:
+            raise ConfigError(f"libvirt cannot use {emulator}: {message_of(e)}") from e
+        self._link.keep_capabilities()
+
+    def _guest(self, spec: MachineSpec, ignition: bytes, tags: Tags, prepared: Prepared) -> Guest:
+        """Make the machine's files and describe it."""
+        folder = tags.folder
+        config = folder / "config.ign"
+        with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(ignition)
+        overlay = folder / "root.qcow2"
+        disks.make_overlay(overlay, Path(prepared.image_ref), spec.disk_gib)
+        if spec.kernel_args or spec.first_boot_kernel_args:
+            kargs.add(overlay, spec.kernel_args, spec.first_boot_kernel_args)
+        extra = []
+        for index, disk in enumerate(spec.disks, start=1):
+            path = folder / f"disk{index}.qcow2"
+            disks.make_empty(path, disk.size_gib)
+            extra.append(ExtraDisk(path, disk.serial))
+        macs = [mac_for(tags.name, 0)]
+        macs += [nic.mac or mac_for(tags.name, index) for index, nic in enumerate(spec.nics, start=1)]
+        daemon = self.options.uri != EMBED
+        return Guest(
+            name=tags.name,
+            tags=tags,
+            arch=self.arch,
+            emulator=self._emulator(),
+            accelerator=prepared.accelerator,
+            cpu=self.options.cpu,
+            memory_mib=spec.memory_mib,
+            vcpus=spec.vcpus,
+            overlay=overlay,
+            disks=tuple(extra),
+            macs=tuple(macs),
+            ssh_port=0,
+            ignition=config,
+            console=tags.artifacts / "console.txt",
+            journal=tags.artifacts / "journal.jsonl",
+            ignition_journal=tags.artifacts / "ignition.jsonl",
+            security_models=_security_models(self._link.connection()) if daemon else (),
+            owner_ids=(os.geteuid(), os.getegid()) if daemon else None,
+        )
+
+
+def _need_program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigError(f"platform qemu needs {name}: install {package}")
+    return found
+
+
+def _security_models(connection: Any) -> tuple[str, ...]:
+    """Return the security drivers that libvirt has in use (``dac``, ``apparmor``...)."""
+    found = ET.fromstring(connection.getCapabilities()).findall("host/secmodel/model")  # noqa: S314 - libvirt's own
+    return tuple(model.text for model in found if model.text)

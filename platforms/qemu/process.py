@@ -1,0 +1,110 @@
+"""QEMU's process, held by a file descriptor so that a reused process id is never hit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kola.errors import PlatformError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_DEATH_SECONDS = 10.0
+
+
+class Process:
+    """A process that is known by more than its number. Usable as a context manager, which closes the descriptor."""
+
+    def __init__(self, pid: int) -> None:
+        """Take hold of it.
+
+        Raises:
+            ProcessLookupError: there is none.
+        """
+        self.pid = pid
+        self._descriptor = os.pidfd_open(pid)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it; the process goes on."""
+        os.close(self._descriptor)
+
+    def alive(self) -> bool:
+        """Tell whether it still runs; a zombie, which its parent has not yet seen die, does not."""
+        return not self._ended(0)
+
+    def kill(self) -> None:
+        """Kill it and wait for its death, a few milliseconds. Nothing happens if it is dead.
+
+        Raises:
+            PlatformError: no permission, or it does not die (it hangs in the host's kernel).
+        """
+        try:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        except PermissionError as e:
+            raise PlatformError(f"QEMU (pid {self.pid}) runs as another user: it cannot be ended") from e
+        if not self._ended(_DEATH_SECONDS):
+            raise PlatformError(f"QEMU (pid {self.pid}) did not die within {_DEATH_SECONDS:.0f} s of SIGKILL")
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that it was started with; empty if it may not be read."""
+        with contextlib.suppress(OSError):
+            pairs = Path(f"/proc/{self.pid}/environ").read_bytes().decode(errors="replace").split("\0")
+            return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+        return {}
+
+    def _ended(self, seconds: float) -> bool:
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
+
+
+def guests() -> Iterator[tuple[str, Process]]:
+    """Yield the name and the process of every QEMU guest on this host; the caller closes each."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or _guest_name(int(entry)) is None:
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            process = Process(int(entry))
+            # Asked again: only now is it certain that name and descriptor belong to one process.
+            if (name := _guest_name(process.pid)) is None:
+                process.close()
+            else:
+                yield name, process
+
+
+def find_guest(name: str) -> Process | None:
+    """Return the process of the guest with that name; the caller closes it."""
+    wanted = None
+    for found, process in guests():
+        if found == name and wanted is None:
+            wanted = process
+        else:
+            process.close()
+    return wanted
+
+
+def _guest_name(pid: int) -> str | None:
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    if b"qemu" not in arguments[0]:
+        return None
+    for option, value in zip(arguments, arguments[1:], strict=False):
+        if option == b"-name" and value.startswith(b"guest="):
+            return value.removeprefix(b"guest=").split(b",")[0].decode(errors="replace")
+    return None
