@@ -176,7 +176,7 @@ def _entry(fields: dict[str, str]) -> JournalEntry:
         message=get("MESSAGE", ""),
         unit=unit,
         identifier=get("SYSLOG_IDENTIFIER") or get("_COMM") or "",
-        priority=_number(get("PRIORITY")) if get("PRIORITY") else DEFAULT_PRIORITY,
+        priority=_number(get("PRIORITY"), DEFAULT_PRIORITY),
         pid=_number(get("_PID") or get("SYSLOG_PID")) or None,
         transport=get("_TRANSPORT", ""),
         cursor=get("__CURSOR", ""),
@@ -187,5 +187,5 @@ def _entry(fields: dict[str, str]) -> JournalEntry:
     )
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() else 0
+def _number(text: str | None, default: int = 0) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() else default
