@@ -1,6 +1,7 @@
 """Ignition configs as values: read, check, merge, add to, write. Pure, and one code path for every 3.x version.
 
-``shapes`` is the vocabulary of ``schema``, the specification as a table; ``checks`` has the rules for single values.
+``shapes`` is the vocabulary of ``schema``, the specification as a table (with ``parts`` and ``storage``); ``checks``
+has the rules for single values.
 """
 
 from kola.ignition.building import add_directory, add_file, add_kernel_args, add_link, add_unit, add_user, data_url

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from kola.ignition.merging import merge
 from kola.ignition.model import VERSIONS, Config, checked, required_version, with_version
-from kola.ignition.schema import NODE_LISTS
+from kola.ignition.storage import NODE_LISTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,20 +23,14 @@ Owner = str | int
 
 
 def add_user(
-    config: Config,
-    name: str,
-    *,
-    ssh_keys: Iterable[str] = (),
-    groups: Iterable[str] = (),
-    home: str | None = None,
-    shell: str | None = None,
+    config: Config, name: str, *, ssh_keys: Iterable[str] = (), groups: Iterable[str] = ()
 ) -> Config:
     """Add a user, or add to the one of that name; keys and groups that are already there stay.
 
     Raises:
         ConfigError: as all functions here: the addition is not valid, or not together with the config.
     """
-    user = _given(name=name, sshAuthorizedKeys=list(ssh_keys), groups=list(groups), homeDir=home, shell=shell)
+    user = _given(name=name, sshAuthorizedKeys=list(ssh_keys), groups=list(groups))
     return _with(config, f"user {name}", {"passwd": {"users": [user]}})
 
 

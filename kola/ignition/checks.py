@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import TYPE_CHECKING
@@ -109,18 +108,17 @@ def decode_data_url(value: str) -> bytes:
     if media_type and not re.fullmatch(r"([\w.+-]+/[\w.+-]+)?(;[\w.+-]+=([^;,\"]*|\"[^\"]*\"))*", media_type):
         raise ValueError(f"'{media_type}' is neither a media type nor 'base64'")
     body = match["body"]
+    if match["base64"]:
+        try:
+            return base64.b64decode(body, validate=True)
+        except ValueError as e:
+            raise ValueError(f"its base64 is damaged: {e}") from None
     if bad := re.search(r"%(?![0-9A-Fa-f]{2}).{0,2}", body):
         raise ValueError(f"'{bad[0]}' is not an escape")
     # RFC 2397 allows only these unescaped; Ignition is as strict.
     if bad := re.search(r"[^A-Za-z0-9\-_.!~*'();/?:@&=+$,%]", body):
         raise ValueError(f"'{bad[0]}' must be written as %XX")
-    data = unquote_to_bytes(body)
-    if not match["base64"]:
-        return data
-    try:
-        return base64.b64decode(data, validate=True)
-    except binascii.Error as e:
-        raise ValueError(f"its base64 is damaged: {e}") from None
+    return unquote_to_bytes(body)
 
 
 def compression(value: str) -> Iterator[Remark]:
@@ -176,15 +174,17 @@ def dropin_name(value: str) -> Iterator[Remark]:
 
 
 def unit_contents(value: str) -> Iterator[Remark]:
-    """Sections and assignments: what systemd would drop with a line in the log is an error here."""
+    """Sections and assignments: what systemd would drop with a line in the log is an error here.
+
+    Like Ignition, and unlike systemd, a comment is not recognised between a line that ends in a backslash and the next.
+    """
     section = False
     continued = False
     for number, line in enumerate(value.split("\n"), 1):
         text = line.strip()
-        comment = text.startswith(("#", ";"))
-        if continued and not comment:
+        if continued:
             continued = text.endswith("\\")
-        elif not text or comment:
+        elif not text or text.startswith(("#", ";")):
             continue
         elif text.startswith("["):
             section = True

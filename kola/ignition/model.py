@@ -66,15 +66,18 @@ def parse(text: bytes | str, source: str = "config", *, allow_warnings: bool = F
             object_pairs_hook=_without_repetition,
             parse_constant=_no_constant,
         )
+        json.dumps(tree, ensure_ascii=False).encode()
+        return checked(tree, source, allow_warnings=allow_warnings)
     except UnicodeDecodeError as e:
         raise ConfigError(f"{source}: not UTF-8: byte {e.start} is 0x{e.object[e.start]:02x}") from e
+    except UnicodeEncodeError as e:
+        raise ConfigError(f"{source}: contains \\u{ord(e.object[e.start]):04x}, which is half a character") from e
     except json.JSONDecodeError as e:
         raise ConfigError(f"{source}: line {e.lineno}, column {e.colno}: not JSON: {e.msg}") from e
     except RecursionError as e:
-        raise ConfigError(f"{source}: not JSON that any Ignition reads: nested too deeply") from e
-    except ValueError as e:  # from our two hooks; JSONDecodeError and UnicodeDecodeError are ValueErrors too
+        raise ConfigError(f"{source}: nested too deeply for any Ignition config") from e
+    except ValueError as e:  # of our two hooks; those above are ValueErrors too
         raise ConfigError(f"{source}: {e}") from e
-    return checked(tree, source, allow_warnings=allow_warnings)
 
 
 def checked(tree: Any, source: str, *, allow_warnings: bool = False) -> Config:
@@ -152,12 +155,12 @@ def _declared_version(tree: Any, source: str) -> str:
         raise ConfigError(f"{source}: expected a JSON object with the key 'ignition', found {kind_of(tree)}")
     section = tree.get("ignition")
     if not isinstance(section, dict):
-        found = "missing" if section is None else kind_of(section)
-        raise ConfigError(f"{source}: ignition: expected an object with the key 'version', found {found}")
+        found = "it is missing" if section is None else f"found {kind_of(section)}"
+        raise ConfigError(f"{source}: ignition: expected an object with the key 'version', {found}")
     version = section.get("version")
     if not isinstance(version, str):
-        found = "it is missing" if version is None else kind_of(version)
-        raise ConfigError(f"{source}: ignition.version: expected one of {', '.join(VERSIONS)}; found {found}")
+        found = "it is missing" if version is None else f"found {kind_of(version)}"
+        raise ConfigError(f"{source}: ignition.version: expected one of {', '.join(VERSIONS)}; {found}")
     return version
 
 

@@ -134,6 +134,8 @@ def findings(shape: Scalar | Items | Object, value: Any, path: str = "") -> Iter
         # bool is a subclass of int, and both are types of their own in JSON.
         if type(value) is not shape.kind:
             yield Finding(path, f"expected {_KIND_NAMES[shape.kind]}, found {kind_of(value)}")
+        elif isinstance(value, int) and abs(value) >= 1 << 63:
+            yield Finding(path, f"{value} does not fit into 64 bits")
         else:
             yield from _remarks(path, ((("", remark)) for remark in shape.check(value)))
     elif isinstance(shape, Items):
