@@ -1,6 +1,7 @@
 """The budget with real processes, some of which are killed."""
 
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ WORKER = Path(__file__).with_name("budget_worker.py")
 
 
 class Start(Protocol):
-    def __call__(self, name: str, *arguments: object) -> subprocess.Popen[str]: ...
+    def __call__(self, name: str, *arguments: object) -> subprocess.Popen[bytes]: ...
 
 
 @pytest.fixture
@@ -32,9 +33,9 @@ def start(folder: Path) -> Iterator[Start]:
     """Start workers on a budget of 3; those that are left get killed."""
     with ExitStack() as stack:
 
-        def run(name: str, *arguments: object) -> subprocess.Popen[str]:
+        def run(name: str, *arguments: object) -> subprocess.Popen[bytes]:
             command = [sys.executable, str(WORKER), str(folder), "3", name, *map(str, arguments)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
             stack.enter_context(process)
             stack.callback(process.kill)
             return process
@@ -47,14 +48,16 @@ def pause(seconds: float) -> None:
     wait_until(lambda: end.expired, seconds + 1, interval=0.01)
 
 
-def heard(process: subprocess.Popen[str]) -> str:
+def heard(process: subprocess.Popen[bytes]) -> str:
+    """Return the next line that a worker says; unbuffered, so that the wait for it can be bounded."""
     assert process.stdout is not None
-    return process.stdout.readline().strip()
+    assert select.select([process.stdout], [], [], 20)[0], "said nothing"
+    return process.stdout.readline().decode().strip()
 
 
 def test_two_workers_that_want_two_machines_with_room_for_three_both_finish(start: Start) -> None:
     workers = [start(f"gw{n}", "hold", 2, 5, 0.02) for n in range(2)]
-    outputs = [worker.communicate(timeout=10)[0].split() for worker in workers]
+    outputs = [worker.communicate(timeout=10)[0].decode().split() for worker in workers]
     assert outputs == [["held"] * 5 + ["done"]] * 2
 
 
@@ -110,7 +113,7 @@ def test_stress_with_kills_never_exceeds_the_total_and_everybody_finishes(start:
         victim = rng.choice([worker for worker in workers if worker.poll() is None] or workers)
         victim.kill()
         workers.append(start(f"gw{6 + n}", "stress", 100 + n, 5))
-    ends = [(worker.communicate(timeout=30)[0].split(), worker.returncode) for worker in workers]
+    ends = [(worker.communicate(timeout=30)[0].decode().split(), worker.returncode) for worker in workers]
     elapsed = time.monotonic() - began
 
     assert not (folder.parent / "books" / "violation").exists()
