@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kola.budget import Token
     from kola.needs import Needs
+    from kola.platform import Platform
     from kola.run import RunInfo
     from kola.spec import MachineSpec
 
@@ -114,14 +115,14 @@ class Flight:
 
     Args:
         info: of the run.
-        worker: name of this process: ``main``, ``gw0``...
+        platform: this process's driver.
         keep: called with the names of machines that stay after the run.
     """
 
-    def __init__(self, info: RunInfo, worker: str, keep: Callable[[list[str]], None]) -> None:
+    def __init__(self, info: RunInfo, platform: Platform, keep: Callable[[list[str]], None]) -> None:
         self.info = info
-        self.worker = worker
-        self.platform = info.load(worker)
+        self.platform = platform
+        self.worker = worker = platform.context.worker
         self.progress = Progress(info.output / "progress.jsonl", worker)
         self.budget = Budget(info.scratch / "budget", info.budget_mib, worker)
         self._keep = keep

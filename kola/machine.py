@@ -50,7 +50,7 @@ class Machine:
         *,
         spec: MachineSpec | None = None,
         slowness: float = 1.0,
-        artifacts: Path | None = None,
+        artifacts: Path,
         progress: Callable[[str, float], None] = ignore_progress,
     ) -> None:
         self.instance = instance

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kola import ignition
 from kola.arch import ARCHES
 from kola.errors import ConfigError
 from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
+
+
+Device = TypeVar("Device", Disk, Nic)
 
 
 class Isolation(enum.StrEnum):
@@ -166,8 +170,11 @@ def _spec(kwargs: Mapping[str, Any]) -> MachineSpec:
             values[key] = _integer(key, value)
         elif key in {"kernel_args", "first_boot_kernel_args"}:
             values[key] = _words(key, value)
+        elif key == "disks":
+            example = "{'size_gib': 5, 'serial': 'data'}"
+            values[key] = tuple(_device(key, Disk, example, entry) for entry in _list(key, value))
         else:
-            values[key] = tuple(_device(key, entry) for entry in _list(key, value))
+            values[key] = tuple(_device(key, Nic, "{'mac': ''}", entry) for entry in _list(key, value))
     return MachineSpec(**values)
 
 
@@ -177,17 +184,13 @@ def _list(key: str, value: object) -> Sequence[object]:
     return value
 
 
-def _device(key: str, entry: object) -> Disk | Nic:
-    kind = {"disks": Disk, "nics": Nic}[key]
+def _device(key: str, kind: type[Device], example: str, entry: object) -> Device:
     if isinstance(entry, kind):
         return entry
     if isinstance(entry, Mapping):
-        try:
+        with contextlib.suppress(TypeError):
             return kind(**entry)
-        except TypeError:
-            pass
-    allowed = "kola.spec.Disk or {'size_gib': 5, 'serial': 'data'}" if kind is Disk else "kola.spec.Nic or {'mac': ''}"
-    raise ConfigError(f"{key}: {entry!r}: expected {allowed}")
+    raise ConfigError(f"{key}: {entry!r}: expected kola.spec.{kind.__name__} or {example}")
 
 
 def _ignition(value: object, folder: Path) -> ignition.Config | None:

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kola.arch import Arch, get_arch, host_arch
 from kola.budget import available_memory_mib, default_budget_mib
@@ -92,8 +92,8 @@ def add_options(parser: pytest.Parser) -> None:
             help=f"{option.help} [ini: {option.ini}]",
             **extra,
         )
-        ini_help = option.help.replace("%%", "%")
-        parser.addini(option.ini, ini_help, type="linelist" if option.multiple else "string", default=None)
+        kind: Literal["linelist", "string"] = "linelist" if option.multiple else "string"
+        parser.addini(option.ini, option.help.replace("%%", "%"), type=kind, default=None)
 
 
 def settings(config: pytest.Config) -> Settings:

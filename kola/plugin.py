@@ -23,8 +23,7 @@ from kola.scheduler import Job, KolaScheduling
 from kola.selection import skip_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from kola.machine import Machine
@@ -68,7 +67,6 @@ class KolaPlugin:
         self.info: RunInfo | None = None
         self.recorder: Recorder | None = None
         self._flight: Flight | None = None
-        self._keep: Callable[[list[str]], None] | None = None
         self._scheduler: KolaScheduling | None = None
         self._stack = contextlib.ExitStack()
 
@@ -90,7 +88,7 @@ class KolaPlugin:
         except PlatformError as e:
             pytest.exit(f"platform {self.settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
         self.info = run.info
-        self._keep = run.reaper.keep
+        self._flight = self._stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
         self.recorder = Recorder(run.info)
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None and self.config.option.verbose >= 0:
@@ -111,18 +109,25 @@ class KolaPlugin:
         try:
             yield
         finally:
-            if self._flight is not None:
-                self._flight.__exit__(None, None, None)
             if self.recorder is not None:
                 code = exit_code(int(session.exitstatus), (t.outcome for t in self.recorder.record.tests.values()))
                 session.exitstatus = code
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
                 self.recorder.finish(code, complete=not interrupted)
-            self._stack.close()
+            self._close()
 
     def pytest_unconfigure(self) -> None:
         """Close the run also when the session ended before it began."""
-        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            self._stack.close()
+        except KolaError as e:
+            reporter = self.config.pluginmanager.getplugin("terminalreporter")
+            if reporter is None:  # a worker: xdist shows it, and the reaper looks after what is left
+                raise
+            reporter.write_line(f"kola: cleaning up: {e}", red=True)
 
     @property
     def flight(self) -> Flight:
@@ -130,10 +135,8 @@ class KolaPlugin:
         if self._flight is None:
             if self.info is None:
                 raise ConfigError("no --platform: no machines")
-            if self._keep is None:
-                self._keep = self._stack.enter_context(attach(self.info.reaper_socket, self.worker)).keep
-            self._flight = Flight(self.info, self.worker, self._keep)
-            self._flight.__enter__()
+            keep = self._stack.enter_context(attach(self.info.reaper_socket, self.worker)).keep
+            self._flight = self._stack.enter_context(Flight(self.info, self.info.load(self.worker), keep))
         return self._flight
 
     # -- xdist -------------------------------------------------------------------------------------------------------

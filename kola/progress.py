@@ -47,11 +47,15 @@ class Progress:
         self._said: dict[str, tuple[str, float]] = {}
 
     def say(self, machine: str, state: str, elapsed: float = 0.0) -> None:
-        """Tell a new state at once, the same state again only every ``REPEAT`` seconds."""
+        """Tell a new state at once, the same state again only every ``REPEAT`` seconds.
+
+        What stands in parentheses is a detail: another detail is no other state.
+        """
+        kind = state.partition(" (")[0]
         before, at = self._said.get(machine, ("", 0.0))
-        if before == state and elapsed - at < REPEAT:
+        if before == kind and elapsed - at < REPEAT:
             return
-        self._said[machine] = (state, elapsed)
+        self._said[machine] = (kind, elapsed)
         event = Event(round(time.time(), 3), self.worker, machine, state, round(elapsed, 1))
         line = json.dumps(asdict(event)) + "\n"
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

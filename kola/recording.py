@@ -65,7 +65,7 @@ class Recorder:
         # A setup or teardown that went well says nothing of the test itself.
         if report.when == "call" or outcome is not Outcome.PASSED:
             test.outcome = max(test.outcome, outcome, key=_SEVERITY.index)
-        test.phases[report.when or "call"] = round(report.duration, 3)
+        test.phases[report.when] = round(report.duration, 3)
         test.duration = round(sum(test.phases.values()), 3)
         test.worker = getattr(report, "worker_id", "main")
         if not report.passed and not test.reason:

@@ -97,9 +97,10 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Run:
-    """A run in its controller: what every process has to know, and the hold on the reaper."""
+    """A run in its controller: what every process has to know, this one's platform, and the hold on the reaper."""
 
     info: RunInfo
+    platform: Platform
     reaper: Reaper
 
 
@@ -146,9 +147,10 @@ def start_run(settings: Settings) -> Iterator[Run]:
         shutil.rmtree(info.scratch)
         raise
     with reaper:  # from here on it is the reaper who removes the scratch folder
-        prepared = info.load("main").prepare(image)
+        platform = info.load("main")
+        prepared = platform.prepare(image)
         write_client_key(info.scratch / CLIENT_KEY, generate_key())
-        yield Run(dataclasses.replace(info, prepared=prepared), reaper)
+        yield Run(dataclasses.replace(info, prepared=prepared), platform, reaper)
 
 
 def _output_folder(parent: Path, run_id: str) -> Path:

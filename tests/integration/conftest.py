@@ -69,7 +69,7 @@ def kola_pytest(tmp_path: Path) -> Callable[..., InnerRun]:
             (tmp_path / name).write_text(text)
         if not (tmp_path / "pytest.ini").exists():
             (tmp_path / "pytest.ini").write_text("[pytest]\nkola_image = testos\n")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+        command: list[str | Path] = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path]
         command += [f"--platform={platform}"] if platform else []
         with (tmp_path / "pytest.log").open("w") as log:
             process = subprocess.Popen(
