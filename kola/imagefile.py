@@ -183,7 +183,9 @@ def _check_qcow2(path: Path) -> None:
         size = path.stat().st_size
         end = qcow2.data_end(file, header)
     if end > size:
-        raise ConfigError(f"image {path}: truncated: the qcow2 has data up to byte {end}, the file ends at {size}")
+        raise ConfigError(
+            f"image {path}: truncated or damaged qcow2: it refers to data up to byte {end}, the file ends at {size}"
+        )
     _qemu_img_check(path)
 
 

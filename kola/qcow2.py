@@ -6,6 +6,7 @@ of the layout: ``docs/interop/qcow2.rst`` of QEMU.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from array import array
@@ -82,7 +83,8 @@ def read_header(file: BinaryIO) -> Header:
 def data_end(file: BinaryIO, header: Header) -> int:
     """Return the offset at which the last byte of data ends that the active tables refer to.
 
-    Tables that lie beyond the end of the file count with their own end; what they would say is unknown.
+    Tables that lie beyond the end of the file count with their own end; what they would say is unknown. In a damaged
+    file the result may be any number.
     """
     end = header.l1_offset + 8 * header.l1_entries
     cluster = 1 << header.cluster_bits
@@ -116,8 +118,9 @@ def _cluster_ends(entries: array[int], header: Header, first: int) -> Iterator[i
 
 
 def _words(file: BinaryIO, offset: int, count: int) -> array[int]:
-    file.seek(offset)
-    raw = file.read(8 * count)
+    there = max(0, file.seek(0, os.SEEK_END) - offset)
+    file.seek(offset if there else 0)
+    raw = file.read(min(8 * count, there))
     words = array("Q", raw[: len(raw) // 8 * 8])
     if sys.byteorder == "little":
         words.byteswap()
