@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from kola.errors import ConfigError, PlatformError, WaitTimeout
 from kola.process import ProcessId
 from kola.runs import RunRecord, clear_run, read_record, write_record
+from kola.wait import wait_until
 from kola.watch import Watch
 
 if TYPE_CHECKING:
@@ -185,6 +186,9 @@ class Reaper:
                 answer = {}
         if not answer:
             return self._without_reaper()
+        if not answer["kept"]:
+            with contextlib.suppress(WaitTimeout):  # it has nothing to do any more
+                wait_until(lambda: not self.process.alive(), 5, interval=0.02)
         if answer["error"]:
             raise PlatformError(f"{answer['error']}; 'kola gc' can try again")
         removed: list[str] = answer["removed"]

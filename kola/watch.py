@@ -104,10 +104,10 @@ class Watch:
             self._end_workers()
         if self.record.kept:
             self._sweep()
-            self._answer()
+            self._answer(kept=True)
             self._keep()
         self._attempt("the run", lambda: clear_run(self.record, self.platform))
-        self._answer()
+        self._answer(kept=False)
 
     def end_early(self) -> None:
         """Let kept machines go before their time; while the run goes on this does nothing."""
@@ -210,10 +210,10 @@ class Watch:
             self._removed += removed
             self._error = ""
 
-    def _answer(self) -> None:
+    def _answer(self, *, kept: bool) -> None:
         """Tell a controller that still waits what has been done."""
         for peer in [peer for peer in self._peers if peer.role == "controller"]:
-            answer = json.dumps({"removed": self._removed, "error": self._error}) + "\n"
+            answer = {"removed": self._removed, "error": self._error, "kept": kept}
             with contextlib.suppress(OSError):
-                peer.connection.sendall(answer.encode())
+                peer.connection.sendall(json.dumps(answer).encode() + b"\n")
             self._forget(peer)
