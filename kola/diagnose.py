@@ -22,9 +22,12 @@ _ERROR = 3  # syslog's priority; smaller is worse
 _STAMP = r"^(?:\[ *\d+\.\d+\](?:\[[^\]]*\])? )?"  # the kernel's time and, in some configurations, the caller
 _PANIC = re.compile(_STAMP + r"Kernel panic - not syncing: ?(?P<why>.*)$")
 _PANIC_END = re.compile(r"---\[ end Kernel panic")
-_PANIC_CAUSE = re.compile(_STAMP + r"(?:sysrq: |BUG: |Oops: |kernel BUG at |Internal error: |VFS: |EXT4-fs error|XFS \()")
-_IGNITION = re.compile(r"ignition\[\d+\]: (?:CRITICAL|EMERGENCY) *: ?(?P<why>.*)$")
+_PANIC_CAUSE = re.compile(
+    _STAMP + r"(?:sysrq: |BUG: |Oops: |kernel BUG at |Internal error: |VFS: |EXT4-fs error|XFS \()"
+)
+_IGNITION = re.compile(r"(?:ignition\[\d+\]: |^)(?:EMERGENCY|ALERT|CRITICAL) *: (?P<why>.*)$")  # Ignition's log levels
 _IGNITION_END = re.compile(r"Ignition failed: (?P<why>.*)$")
+_IGNITION_UNIT = re.compile(r"Failed to start (?P<unit>ignition-\S+\.service)")
 _EMERGENCY = re.compile(
     r"You are in emergency mode"  # systemd's emergency.service
     r"|Entering emergency mode"  # dracut
@@ -68,9 +71,9 @@ def diagnose(console: str, ignition_journal: str = "") -> Loss | None:
         if panic := _PANIC.search(line):
             return Loss("panic", _summary("kernel panic", panic["why"]), _around_panic(lines, number))
         if _IGNITION.search(line) or _IGNITION_END.search(line):
-            return _ignition_loss(lines[number:], errors)
+            return _ignition_loss(lines, errors)
         if _EMERGENCY.search(line):
-            return _ignition_loss(lines[number:], errors) or _emergency_loss(lines[: number + 1], errors)
+            return _ignition_loss(lines, errors) or _emergency_loss(lines[: number + 1], errors)
         if _NO_BOOT.search(line):
             said = [before for before in lines[: number + 1] if _FIRMWARE.search(before)]
             why = said[-1].removeprefix("error: ") if said else line
@@ -98,12 +101,14 @@ def exit_loss(qemu_log: str, *, powered_off: bool) -> Loss:
 def _ignition_loss(lines: Sequence[str], errors: Sequence[tuple[bool, str]]) -> Loss | None:
     told = [message for by_ignition, message in errors if by_ignition]
     told = told or [line for line in lines if _IGNITION.search(line) or _IGNITION_END.search(line)]
+    told = told or [line for line in lines if _IGNITION_UNIT.search(line)]
     if not told:
         return None
-    final = [found["why"] for line in told if (found := _IGNITION_END.search(line))]
-    last = _IGNITION.search(told[-1])
-    why = final[-1] if final else last["why"] if last else told[-1]
-    return Loss("ignition", _summary("Ignition failed", why), _last(told))
+    for rule in (_IGNITION_END, _IGNITION):
+        why = [found["why"] for line in told if (found := rule.search(line))]
+        if why:
+            return Loss("ignition", _summary("Ignition failed", why[-1]), _last(told))
+    return Loss("ignition", _summary("Ignition failed", told[-1]), _last(told))
 
 
 def _emergency_loss(lines: Sequence[str], errors: Sequence[tuple[bool, str]]) -> Loss:
@@ -126,7 +131,7 @@ def _around_panic(lines: Sequence[str], number: int) -> tuple[str, ...]:
 
 
 def _journal_errors(journal: str) -> list[tuple[bool, str]]:
-    """Return the messages of priority error and worse, each with whether Ignition said it."""
+    """Return the messages that tell of an error, each with whether Ignition said it."""
     found = []
     for line in journal.splitlines():
         try:
@@ -135,10 +140,18 @@ def _journal_errors(journal: str) -> list[tuple[bool, str]]:
             continue
         if not isinstance(entry, dict) or not isinstance(entry.get("MESSAGE"), str):
             continue
-        if not str(entry.get("PRIORITY", "")).isdigit() or int(entry["PRIORITY"]) > _ERROR:
-            continue
-        found.append((entry.get("SYSLOG_IDENTIFIER") == "ignition", strip_terminal(entry["MESSAGE"])))
+        message = strip_terminal(entry["MESSAGE"])
+        by_ignition = entry.get("SYSLOG_IDENTIFIER") == "ignition"
+        priority = str(entry.get("PRIORITY", ""))
+        # Where Ignition's output reaches the journal by a pipe, all of it is "info" there: its level is in the text.
+        if (priority.isdigit() and int(priority) <= _ERROR) or (by_ignition and _IGNITION.search(message)):
+            found.append((by_ignition, message))
     return found
+
+
+def ignition_has_spoken(loss: Loss) -> bool:
+    """Tell whether nothing more is to be expected: Ignition's last word, which comes after all others, is there."""
+    return loss.kind == "ignition" and bool(_IGNITION_END.search(loss.detail[-1]))
 
 
 def _lines(console: str) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kola.errors import PlatformError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GIB = 1 << 30
 _QCOW2_MAGIC = b"QFI\xfb"

@@ -170,7 +170,8 @@ def _command_line(guest: Guest) -> ET.Element:
         forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""
         arguments += ["-netdev", f"user,id=net{index}{forward}"]
         # Without its option ROM the firmware does not stop to offer a network boot.
-        arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={_FIRST_SLOT + 1 + index:#x},romfile="]
+        slot = _FIRST_SLOT + 1 + index
+        arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={slot:#x},romfile="]
     if guest.cpu:
         arguments += ["-cpu", guest.cpu]  # the last one counts
     line = ET.Element(f"{{{QEMU_NS}}}commandline")

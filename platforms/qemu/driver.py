@@ -19,7 +19,8 @@ from platforms.qemu.binding import libvirt
 from platforms.qemu.domain import ExtraDisk, Guest, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
-from platforms.qemu.options import EMBED, Options
+from platforms.qemu.options import EMBED
+from platforms.qemu.options import Options as QemuOptions
 from platforms.qemu.process import find_guest
 from platforms.qemu.tags import Tags
 
@@ -39,7 +40,7 @@ class Qemu(Platform):
     """QEMU through libvirt; by default libvirt's driver runs in this process and no daemon is needed."""
 
     name: ClassVar[str] = "qemu"
-    Options: ClassVar[type[Any]] = Options
+    Options: ClassVar[type[Any]] = QemuOptions
     ignition_platform: ClassVar[str] = "qemu"
     capabilities: ClassVar[frozenset[Capability]] = frozenset(
         {
@@ -51,7 +52,7 @@ class Qemu(Platform):
         }
     )
 
-    def __init__(self, options: Options, arch: Arch, context: RunContext) -> None:
+    def __init__(self, options: QemuOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
         self._link = Link(options.uri, context.scratch, context.cache)
 
@@ -97,6 +98,8 @@ class Qemu(Platform):
             tags.write()
             guest = self._guest(spec, ignition, tags, prepared)
             remains.callback(lifecycle.keep_log, tags.log, tags.artifacts)
+            if self.options.uri != EMBED:
+                remains.callback(lifecycle.await_gone, connection, name)
             remains.callback(lifecycle.end, name)
             domain, port = lifecycle.start_paused(connection, guest)
             process = find_guest(name)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from kola.diagnose import diagnose, exit_loss, worth_a_look
+from kola.diagnose import diagnose, exit_loss, ignition_has_spoken, worth_a_look
 from kola.errors import PlatformError
 from platforms.qemu.binding import libvirt
 from platforms.qemu.link import message_of
@@ -91,6 +91,8 @@ class DeathWatch:
         if loss is None:
             self._suspected = None
             return None
+        if ignition_has_spoken(loss):
+            return loss
         patience = IGNITION_SECONDS if loss.kind == "emergency" else QUIET_SECONDS
         certain = now - self._last_news >= patience or now - self._suspected >= LONGEST_SECONDS
         return loss if certain else None

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import PlatformError
+from kola.wait import wait_until
 from platforms.qemu.binding import libvirt
 from platforms.qemu.domain import domain_xml
 from platforms.qemu.link import message_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _PORT_TAKEN = "Could not set up host forwarding rule"
 _PORT_ATTEMPTS = 10
+_GONE_SECONDS = 20.0  # libvirt waits for init to reap QEMU
 
 
 def start_paused(connection: Any, guest: Guest) -> tuple[Any, int]:
@@ -77,9 +79,26 @@ def end(name: str) -> None:
         PlatformError: it cannot be killed.
     """
     for found, process in guests():
-        with process:
+        with contextlib.closing(process):
             if found == name:
                 process.kill()
+
+
+def await_gone(connection: Any, name: str) -> None:
+    """Wait until a daemon has seen the end of a guest and written the last line of its log.
+
+    Raises:
+        WaitTimeout: it has not.
+    """
+
+    def gone() -> bool:
+        try:
+            connection.lookupByName(name)
+        except libvirt.libvirtError as e:
+            return bool(e.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+        return False
+
+    wait_until(gone, _GONE_SECONDS, what=f"libvirt to drop {name}")
 
 
 def keep_log(log: Path, folder: Path) -> None:

@@ -17,7 +17,6 @@ from kola.errors import ConfigError
 from platforms.qemu.binding import libvirt
 from platforms.qemu.options import EMBED, SESSION, SYSTEM
 
-
 # libvirt's sockets live under the root: DIR/lib/qemu/domain-NN-TWENTY_CHARACTERS_OF/monitor.sock
 _SOCKET_LIMIT = 107
 _SOCKET_TAIL = len("/lib/qemu/domain-NNN-") + 20 + len("/monitor.sock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def sweep(wanted: Wanted, scratch: Path) -> list[str]:
     removed: set[str] = set()
     problems: list[str] = []
     for _, process in guests():
-        with process:
+        with contextlib.closing(process):
             tags = Tags.from_environment(process.environment())
             if tags is None or not wanted.matches(tags, now):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -13,13 +14,12 @@ from kola.errors import PlatformError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 _DEATH_SECONDS = 10.0
 
 
 class Process:
-    """A process that is known by more than its number. Usable as a context manager, which closes the descriptor."""
+    """A process that is known by more than its number."""
 
     def __init__(self, pid: int) -> None:
         """Take hold of it.
@@ -29,12 +29,6 @@ class Process:
         """
         self.pid = pid
         self._descriptor = os.pidfd_open(pid)
-
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of it; the process goes on."""
@@ -74,11 +68,11 @@ class Process:
 
 def guests() -> Iterator[tuple[str, Process]]:
     """Yield the name and the process of every QEMU guest on this host; the caller closes each."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or _guest_name(int(entry)) is None:
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or _guest_name(int(entry.name)) is None:
             continue
         with contextlib.suppress(ProcessLookupError):
-            process = Process(int(entry))
+            process = Process(int(entry.name))
             # Asked again: only now is it certain that name and descriptor belong to one process.
             if (name := _guest_name(process.pid)) is None:
                 process.close()
@@ -104,7 +98,7 @@ def _guest_name(pid: int) -> str | None:
         return None
     if b"qemu" not in arguments[0]:
         return None
-    for option, value in zip(arguments, arguments[1:], strict=False):
+    for option, value in itertools.pairwise(arguments):
         if option == b"-name" and value.startswith(b"guest="):
             return value.removeprefix(b"guest=").split(b",")[0].decode(errors="replace")
     return None
