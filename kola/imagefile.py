@@ -126,8 +126,6 @@ def unpack(
     with _locked(folder / ".lock", path, progress):
         if result.exists():
             return result
-        for leftover in folder.glob("*.partial"):
-            leftover.unlink()
         partial = folder / f"{result.name}.partial"
         try:
             with path.open("rb") as packed, partial.open("wb") as unpacked:

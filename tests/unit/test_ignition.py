@@ -312,8 +312,8 @@ def test_large_contents_are_compressed_when_that_helps_and_always_to_the_same_by
     assert compression(b"a" * 100) == ""
     assert compression(os.urandom(100_000)) == ""
     assert ignition.size(ignition.add_file(ignition.empty(), "/a", "a" * 100_000)) < 1000
-    first, second = (ignition.serialise(ignition.add_file(ignition.empty(), "/a", "a" * 9999)) for _ in range(2))
-    assert first == second
+    packed = one_file(ignition.add_file(ignition.empty(), "/a", "a" * 9999).tree)["contents"]["source"]
+    assert base64.b64decode(packed.partition(",")[2])[:8] == b"\x1f\x8b\x08\0\0\0\0\0"  # no time of day
 
 
 def test_add_file_replaces_all_that_was_at_the_path() -> None:
