@@ -1,0 +1,110 @@
+"""The cache folder: one build at a time, results that appear whole or not at all, old ones pruned."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .output import Output
+
+# Images kept beside the newest; stage results kept for each stage.
+KEEP_IMAGES = 3
+KEEP_STAGES = 2
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where results live."""
+
+    folder: Path
+
+    @classmethod
+    def default(cls) -> "Cache":
+        """The folder that the rest of kola uses."""
+        base = os.environ.get("KOLA_CACHE")
+        if not base:
+            base = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kola")
+        return cls(Path(base) / "testos")
+
+    @property
+    def stages(self) -> Path:
+        """Results of the stages before the last."""
+        return self.folder / "stages"
+
+    @property
+    def scratch(self) -> Path:
+        """Work in progress; whoever holds the lock owns all of it."""
+        return self.folder / "tmp"
+
+    def image(self, key: str) -> Path:
+        """The folder of a finished image."""
+        return self.folder / key
+
+    def stage(self, name: str, key: str) -> Path:
+        """The folder of a stage's result."""
+        return self.stages / f"{name}-{key}"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the cache; wait for another build, and say so."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip() or "?"
+                print(f"    another build is running (process {owner}): waiting for it", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def clean_scratch(self) -> None:
+        """Remove what a killed build left. Its mounts went with its namespace."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A folder for the duration of one stage."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, built: Path, final: Path) -> None:
+        """Make a result visible, in one step."""
+        final.parent.mkdir(parents=True, exist_ok=True)
+        built.chmod(0o755)
+        built.rename(final)
+
+    def point(self, name: str, key: str) -> None:
+        """Replace the link to the current image, in one step."""
+        link = self.folder / name
+        if link.is_symlink() and str(link.readlink()) == key:
+            return
+        fresh = self.folder / f".{name}.{os.getpid()}"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(key)
+        fresh.replace(link)
+
+    def prune(self, output: Output, *, keep: set[Path]) -> None:
+        """Remove all but the newest results; never those just used."""
+        images = [path.parent for path in self.folder.glob("*/image.json") if not path.parent.is_symlink()]
+        groups = [(images, KEEP_IMAGES)]
+        names = {path.name.rpartition("-")[0] for path in self.stages.iterdir()}
+        groups += [(list(self.stages.glob(f"{name}-*")), KEEP_STAGES) for name in sorted(names)]
+        for paths, count in groups:
+            newest = sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+            for path in newest[count:]:
+                if path not in keep:
+                    output.note(f"removing the old {path.name}")
+                    shutil.rmtree(path)
