@@ -55,11 +55,4 @@ def examine(machine: Machine, since: Mark = BOOT) -> list[checks.Finding]:
     except (MachineLost, CommandFailed, CommandTimeout):
         entries = machine.journal_on_host(since=since.journal)
     journal = [entry.fields for entry in entries]
-    return checks.merge(
-        [
-            *checks.check_console(console),
-            *checks.check_journal(journal),
-            *checks.check_audit(audit),
-            *checks.check_units(failed, journal),
-        ]
-    )
+    return checks.check_machine(console=console, journal=journal, audit=audit, failed=failed)

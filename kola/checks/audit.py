@@ -15,7 +15,9 @@ _FIELD = re.compile(r'(?P<name>[a-z_]+)=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s\']+
 _HEX = re.compile(r"(?:[0-9A-F]{2})+")
 _OBJECT_FIELDS = ("path", "name", "dest", "src", "service", "capability", "ioctlcmd", "kmod")
 _TEXT_FIELDS = {"path", "name", "comm"}
+_NOT_PRINTED = re.compile(r"auditd?_printk_skb: (\d+) callbacks suppressed")
 _NEAR = 20_000  # characters in which a neighbouring record is looked for
+_LONG = 600  # seconds for which suppressed records can go without the line that tells of them
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,16 @@ def read_records(text: str) -> list[Record]:
     """Return the events named in a log, in order: ``audit(STAMP:SERIAL)``."""
     if "audit(" not in text:
         return []
-    return [Record(float(stamp), int(serial)) for stamp, serial in _RECORD.findall(text)]
+    return [_record(*pair) for pair in _RECORD.findall(text)]
 
 
 def nothing_lost(log: str, start: int, end: int, records: Iterable[Record]) -> bool:
     """Say whether a line of the kernel's log that tells of suppressed audit records is harmless.
 
     The kernel limits how fast it prints audit records, but journald and auditd get them all another way
-    (``kauditd_thread`` in ``kernel/audit.c``): nothing is lost if other logs hold every serial number between the
-    records printed before and after that line. Only such lines are excused that tell of printing.
+    (``kauditd_thread`` in ``kernel/audit.c``). Nothing is lost if other logs hold every serial number between the
+    records printed before and after that line; in a log that begins in between, as many before the one after it as
+    were suppressed. Only lines that tell of printing are excused.
 
     Args:
         log: the kernel's log.
@@ -46,17 +49,22 @@ def nothing_lost(log: str, start: int, end: int, records: Iterable[Record]) -> b
         end: where it ends.
         records: what all logs hold.
     """
-    if "audit_printk_skb: " not in log[start:end] and "kauditd_printk_skb: " not in log[start:end]:
+    suppressed = _NOT_PRINTED.search(log, start, end)
+    following = _RECORD.search(log, end, end + _NEAR)
+    if suppressed is None or following is None:
         return False
-    before = _RECORD.findall(log, max(0, start - _NEAR), start)
-    after = _RECORD.search(log, end, end + _NEAR)
-    if not before or after is None:
-        return False
-    first, first_serial = float(before[-1][0]), int(before[-1][1])
-    last, last_serial = float(after[1]), int(after[2])
-    missing = set(range(first_serial + 1, last_serial))
-    held = {record.serial for record in records if first <= record.stamp <= last}
-    return first_serial < last_serial and missing <= held
+    after = _record(*following.groups())
+    preceding = _RECORD.findall(log, max(0, start - _NEAR), start)
+    if preceding:
+        before = _record(*preceding[-1])
+    else:
+        before = Record(after.stamp - _LONG, after.serial - 1 - int(suppressed[1]))
+    held = {record.serial for record in records if before.stamp <= record.stamp <= after.stamp}
+    return before.serial < after.serial and set(range(before.serial + 1, after.serial)) <= held
+
+
+def _record(stamp: str, serial: str) -> Record:
+    return Record(float(stamp), int(serial))
 
 
 @dataclass(frozen=True)

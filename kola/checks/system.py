@@ -133,8 +133,16 @@ PROGRAM_RULES = (
         "segfault",
         "A program was killed by a fault in its own code.",
         "coredumpctl info on the machine, if it keeps dumps.",
-        needles=(": segfault ", "SIGSEGV", "=11/SEGV", "traps: ", "unhandled exception: ", "User process fault",
-                 "ANOM_ABEND", "type=1701 "),
+        needles=(
+            ": segfault ",
+            "SIGSEGV",
+            "=11/SEGV",
+            "traps: ",
+            "unhandled exception: ",
+            "User process fault",
+            "ANOM_ABEND",
+            "type=1701 ",
+        ),
         patterns=(
             r"\S+\[\d+\]: segfault (?:\(11\) )?at ",
             r"\bSIGSEGV\b",

@@ -174,6 +174,12 @@ def test_records_that_were_only_not_printed_are_no_finding() -> None:
     assert check_machine(console=PRINTED, journal=both[:1], audit=by_auditd) == []
 
 
+def test_log_that_begins_among_suppressed_records() -> None:
+    tail = "".join(PRINTED.splitlines(keepends=True)[1:])
+    assert check_machine(console=tail, journal=[received(n, "1790000015000000") for n in (42, 43)]) == []
+    assert len(check_machine(console=tail, journal=[received(43, "1790000015000000")])) == 1
+
+
 def test_records_that_no_log_holds_are_a_finding() -> None:
     one = [received(42, "1790000014500000")]
     assert [f.rule for f in check_machine(console=PRINTED, journal=one)] == ["audit-suppressed"]

@@ -1,0 +1,51 @@
+"""The state of the whole system after the boot."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kola.machine import Machine
+
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["systemd"])
+
+
+def test_boot_completed_without_failed_units(machine: Machine) -> None:
+    """The boot comes to its end: systemd says ``running``, which it does not with a failed unit or a waiting job."""
+    state = machine.run("systemctl is-system-running --wait", check=False, timeout=300).stdout.strip()
+    assert machine.failed_units() == []
+    assert machine.run("systemctl list-jobs --no-legend").stdout == ""
+    assert state == "running"
+
+
+def test_identity_of_the_system(machine: Machine) -> None:
+    """/etc/os-release names the system, and the kernel that runs is the one whose modules are there."""
+    release = machine.run(". /etc/os-release && echo $ID,$VERSION_ID").stdout.strip()
+    assert all(release.split(","))
+    assert machine.run("test -d /usr/lib/modules/$(uname -r) && modinfo -n overlay").stdout.strip()
+
+
+def test_clock(machine: Machine) -> None:
+    """The clock is the host's, in UTC.
+
+    A machine without a real-time clock, or one read as local time, is off by years or hours, and TLS and the journal
+    break. The guest's answer must lie between the host's times before and after the question; five seconds more are
+    allowed, because a virtual clock has whole seconds and an emulated guest may still be catching up.
+    """
+    before = time.time()
+    answer, zone = machine.run("date +'%s.%N %Z'").stdout.split()
+    after = time.time()
+    assert before - 5 <= float(answer) <= after + 5
+    assert zone == "UTC"
+
+
+def test_clock_moves_with_the_host(machine: Machine) -> None:
+    """Three seconds on the host are about three seconds on the machine, by the wall and by the monotonic clock."""
+    script = "date +%s.%N; cat /proc/uptime; sleep 3; date +%s.%N; cat /proc/uptime"
+    result = machine.run(script)
+    wall_before, up_before, wall_after, up_after = (float(line.split()[0]) for line in result.stdout.splitlines())
+    assert 2.9 <= wall_after - wall_before <= result.duration + 1
+    assert 2.9 <= up_after - up_before <= result.duration + 1

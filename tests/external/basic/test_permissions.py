@@ -1,0 +1,67 @@
+"""Who may read and write what matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kola.machine import Machine
+
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["security"])
+
+
+def listing(machine: Machine, command: str) -> dict[str, tuple[int, str, str]]:
+    """Return path -> permission bits, user, group of what a ``find`` command finds."""
+    lines = machine.run(f"{command} -printf '%m %u %g %p\\n'", sudo=True, timeout=300).stdout.splitlines()
+    found = {}
+    for line in lines:
+        mode, user, group, path = line.split(" ", 3)
+        found[path] = (int(mode, 8), user, group)
+    return found
+
+
+def test_shadow_files(machine: Machine) -> None:
+    """The password hashes are root's, and at most a group of their own may read them."""
+    found = listing(machine, "find /etc/shadow /etc/gshadow")
+    assert set(found) == {"/etc/shadow", "/etc/gshadow"}
+    for path, (mode, user, group) in found.items():
+        assert user == "root", path
+        assert mode in {0o000, 0o400, 0o600} or (mode == 0o640 and group == "shadow"), f"{path}: {mode:o} {group}"
+
+
+def test_private_host_keys(machine: Machine) -> None:
+    """There are private SSH host keys, and only root, or sshd's group for keys, may read them."""
+    found = listing(machine, "find /etc/ssh -name 'ssh_host_*_key'")
+    assert found
+    for path, (mode, user, group) in found.items():
+        assert user == "root", path
+        assert mode == 0o600 or (mode == 0o640 and group == "ssh_keys"), f"{path}: {mode:o} {group}"
+
+
+def test_sudoers(machine: Machine) -> None:
+    """Who may become root is decided by root: nobody else writes the rules or reads them."""
+    found = listing(machine, "find -L /etc/sudoers /etc/sudoers.d -type f ! -name README")
+    assert len(found) >= 2
+    for path, (mode, user, group) in found.items():
+        assert (user, group) == ("root", "root"), path
+        assert mode & 0o027 == 0, f"{path}: {mode:o}"
+
+
+@pytest.mark.parametrize("folder", ["/etc", "/usr"])
+def test_nothing_is_writable_for_everybody(machine: Machine, folder: str) -> None:
+    """Under /etc and /usr there is no file or folder that every user may write."""
+    count = machine.run(f"find {folder} -xdev | wc -l", sudo=True, timeout=300).stdout
+    assert int(count) > 100
+    assert listing(machine, f"find {folder} -xdev '(' -type f -o -type d ')' -perm -0002") == {}
+
+
+def test_users_cannot_read_secrets(machine: Machine) -> None:
+    """The modes are really enforced: another user reads neither hashes nor keys nor a file meant for root."""
+    secrets = ("/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/etc/kola-basic/every-byte")
+    for path in secrets:
+        machine.run(["test", "-s", path], sudo=True)
+        refused = machine.run(["cat", path], user="tester", check=False)
+        assert refused.exit_code != 0, path
+        assert "Permission denied" in refused.stderr

@@ -1,0 +1,33 @@
+"""Containers, as far as that goes without any image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kola.machine import Machine
+
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", needs=["podman"], tags=["containers"])
+
+
+@pytest.mark.parametrize("rootless", [False, True], ids=["root", "rootless"])
+def test_podman_info(machine: Machine, rootless: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """podman finds its OCI runtime, cgroups v2 and overlay storage, for root and for an ordinary user."""
+    info = json.loads(machine.run("podman info --format json", sudo=not rootless, timeout=180).stdout)
+    assert info["host"]["ociRuntime"]["name"] in {"crun", "runc"}
+    machine.run(["test", "-x", info["host"]["ociRuntime"]["path"]])
+    assert info["host"]["cgroupVersion"] == "v2"
+    assert info["store"]["graphDriverName"] == "overlay"
+    assert info["host"]["security"]["rootless"] is rootless
+
+
+def test_container_is_a_world_of_its_own(machine: Machine) -> None:
+    """A container made of the system's own tree runs, is process 1 in there, and leaves nothing."""
+    script = "echo $$; cat /proc/1/comm; hostname; id -u"
+    run = f"podman run --rm --hostname inside --network none --rootfs /:O sh -c '{script}'"
+    result = machine.run(run, sudo=True, timeout=300)
+    assert result.stdout.split() == ["1", "sh", "inside", "0"]
+    assert machine.run("podman ps --all --quiet", sudo=True, timeout=180).stdout == ""

@@ -1,0 +1,48 @@
+"""The systemd units of ``basic.ign``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kola.machine import Machine
+
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition", "systemd"])
+
+
+def show(machine: Machine, unit: str, what: str) -> str:
+    return machine.run(["systemctl", "show", "--property", what, "--value", unit]).stdout.strip()
+
+
+def test_enabled_unit_ran_once(machine: Machine) -> None:
+    """An enabled unit was started by the boot, once, and one that is not enabled was not."""
+    machine.wait_for_unit("kola-basic-enabled.service")
+    assert machine.read_file("/var/lib/kola-basic/enabled", sudo=True) == "ran\n"
+    assert machine.run("systemctl is-enabled kola-basic-enabled.service").stdout.strip() == "enabled"
+    assert show(machine, "kola-basic-disabled.service", "LoadState") == "loaded"
+    assert machine.run("systemctl is-enabled kola-basic-disabled.service", check=False).stdout.strip() == "disabled"
+    assert machine.run("test ! -e /var/lib/kola-basic/disabled", sudo=True, check=False).exit_code == 0
+
+
+def test_drop_in_changes_a_unit_of_the_config(machine: Machine) -> None:
+    """A drop-in changes what it names and leaves the rest of the unit alone."""
+    machine.wait_for_unit("kola-basic-drop-in.service")
+    assert machine.read_file("/var/lib/kola-basic/drop-in", sudo=True) == "blue round\n"
+
+
+def test_drop_in_changes_a_unit_of_the_system(machine: Machine) -> None:
+    """A drop-in for a unit of the image reaches the running process."""
+    machine.wait_for_unit("systemd-logind.service")
+    pid = show(machine, "systemd-logind.service", "MainPID")
+    environment = machine.read_bytes(f"/proc/{pid}/environ", sudo=True).split(b"\0")
+    assert b"KOLA_BASIC=effective" in environment
+
+
+def test_masked_unit(machine: Machine) -> None:
+    """A masked unit of the image is not active and cannot be started."""
+    unit = "systemd-tmpfiles-clean.timer"
+    assert show(machine, unit, "LoadState") == "masked"
+    assert show(machine, unit, "ActiveState") == "inactive"
+    assert "masked" in machine.run(["systemctl", "start", unit], sudo=True, check=False).stderr
