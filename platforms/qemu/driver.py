@@ -9,7 +9,6 @@ import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from xml.etree import ElementTree as ET
 
 from kola.errors import ConfigError, PlatformError
 from kola.platform import Platform, Prepared
@@ -19,7 +18,7 @@ from platforms.qemu.binding import libvirt
 from platforms.qemu.domain import ExtraDisk, Guest, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
-from platforms.qemu.options import EMBED
+from platforms.qemu.options import EMBED, SYSTEM
 from platforms.qemu.options import Options as QemuOptions
 from platforms.qemu.process import find_guest
 from platforms.qemu.tags import Tags
@@ -49,6 +48,7 @@ class Qemu(Platform):
             Capability.EXTRA_NICS,
             Capability.KERNEL_ARGS,
             Capability.HARD_RESET,
+            Capability.JOURNAL_CHANNEL,
         }
     )
 
@@ -173,7 +173,8 @@ class Qemu(Platform):
             extra.append(ExtraDisk(path, disk.serial))
         macs = [mac_for(tags.name, 0)]
         macs += [nic.mac or mac_for(tags.name, index) for index, nic in enumerate(spec.nics, start=1)]
-        daemon = self.options.uri != EMBED
+        uri = self.options.uri
+        models = () if uri == EMBED else _security_models(self._link.connection(), privileged=uri == SYSTEM)
         return Guest(
             name=tags.name,
             tags=tags,
@@ -191,8 +192,8 @@ class Qemu(Platform):
             console=tags.artifacts / "console.txt",
             journal=tags.artifacts / "journal.jsonl",
             ignition_journal=tags.artifacts / "ignition.jsonl",
-            security_models=_security_models(self._link.connection()) if daemon else (),
-            owner_ids=(os.geteuid(), os.getegid()) if daemon else None,
+            security_models=models,
+            owner_ids=(os.geteuid(), os.getegid()),
         )
 
 
@@ -203,7 +204,9 @@ def _need_program(name: str, package: str) -> str:
     return found
 
 
-def _security_models(connection: Any) -> tuple[str, ...]:
-    """Return the security drivers that libvirt has in use (``dac``, ``apparmor``...)."""
-    found = ET.fromstring(connection.getCapabilities()).findall("host/secmodel/model")  # noqa: S314 - libvirt's own
-    return tuple(model.text for model in found if model.text)
+def _security_models(connection: Any, *, privileged: bool) -> tuple[str, ...]:
+    """Return the security drivers that a daemon applies to its guests (``dac``, ``apparmor``...)."""
+    # Not from its capabilities: some libvirts look at every QEMU of the host again to compile those, for a minute.
+    model = connection.getSecurityModel()[0]
+    found = [model] if model not in {"", "none", "dac"} else []
+    return tuple(["dac", *found] if privileged else found)
