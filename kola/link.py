@@ -218,26 +218,27 @@ class Link:
         try:
             result = connection.run(line, input=input, output=output, timeout=timeout, watch=self.raise_if_lost)
         except ConnectionLost as e:
-            raise self._explain(shown, e) from e
+            raise self._explain(shown) from e
         except TimedOutCommand as e:
             notes = (*e.notes, *self._circumstances())
             raise TimedOutCommand(self.instance.name, replace(e.result, command=shown), notes) from None
         return replace(result, command=shown)
 
-    def _explain(self, shown: str, broken: ConnectionLost) -> MachineLost:
+    def _explain(self, shown: str) -> MachineLost:
         """Find out why the connection broke: the platform knows it a moment later."""
         with contextlib.suppress(WaitTimeout):
             wait_until(self.instance.lost, self.limits.explain)
         loss = self.instance.lost()
-        return self.lost(loss or Loss("ssh", f"SSH connection lost during: {shown} ({broken})", self.last_words()))
+        return self.lost(loss or Loss("ssh", f"SSH connection lost during: {shown}", self.last_words()))
 
     def last_words(self, lines: int = LAST_LINES) -> tuple[str, ...]:
         """Return the end of console and journal as far as it is on this host."""
-        words = ["last lines of the console:", *last_lines(self.instance.console(), lines)]
-        if self.journal_file is not None:
-            words.append("last lines of the journal:")
-            words += [entry.short() for entry in self.journal_file.entries()[-lines:]]
-        return tuple(words)
+        console = last_lines(self.instance.console(), lines)
+        entries = [] if self.journal_file is None else self.journal_file.entries()[-lines:]
+        return (
+            *(["last lines of the console:", *console] if console else []),
+            *(["last lines of the journal:", *(entry.short() for entry in entries)] if entries else []),
+        )
 
     def _circumstances(self) -> tuple[str, ...]:
         console = "\n".join(last_lines(self.instance.console(), LAST_LINES))

@@ -174,7 +174,7 @@ class Connection:
             exchange.close()
             self._free.release()
         if exchange.exit_code < 0:
-            raise ConnectionLost(f"{self.peer}: connection lost during: {command}")
+            raise ConnectionLost(f"{self.peer}: the connection broke before the command ended: {command}")
         return result(exchange.exit_code)
 
     def _end(self, token: str, exchange: _Exchange) -> tuple[str, ...]:
