@@ -199,7 +199,10 @@ def _ignition(value: object, folder: Path) -> ignition.Config | None:
     if isinstance(value, ignition.Config):
         return value
     if isinstance(value, Mapping):
-        return ignition.parse(json.dumps(value), "ignition=")
+        try:
+            return ignition.parse(json.dumps(value), "ignition=")
+        except (TypeError, ValueError) as e:
+            raise ConfigError(f"ignition=: not JSON: {e}") from e
     if isinstance(value, Path) or (isinstance(value, str) and not value.lstrip().startswith("{")):
         path = folder / value
         try:

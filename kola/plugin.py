@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, health, options, terminal
+from kola import checks, health, ignition, options, terminal
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
+from kola.ignition_validate import validate_with_tool
 from kola.needs import Needs, parse_needs
 from kola.platform import load_platform, platform_names
 from kola.progress import Follower
@@ -81,8 +82,9 @@ class KolaPlugin:
             return
         if self.settings.platform is None or self.config.option.collectonly:
             return
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
         try:
-            run = self._stack.enter_context(start_run(self.settings))
+            run = self._stack.enter_context(start_run(self.settings, terminal.image_progress(reporter)))
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
@@ -90,7 +92,6 @@ class KolaPlugin:
         self.info = run.info
         self._flight = self._stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
         self.recorder = Recorder(run.info)
-        reporter = self.config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None and self.config.option.verbose >= 0:
             show = terminal.progress_printer(reporter)
             self._stack.enter_context(Follower(run.info.output / "progress.jsonl", show))
@@ -202,6 +203,8 @@ class KolaPlugin:
             kwargs.update(mark.kwargs)
         kwargs.setdefault("description", _first_line(getattr(item, "obj", None)))
         needs = parse_needs(kwargs, folder=item.path.parent, rules=frozenset(checks.RULES))
+        if needs.ignition is not None:
+            validate_with_tool(ignition.serialise(needs.ignition), needs.ignition.source)
         item.stash[NEEDS] = needs
         if self.info is None:
             if self.settings.platform is None:

@@ -22,6 +22,7 @@ from kola.reaper import SOCKET, start_reaper
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kola.imagefile import Progress
     from kola.options import Settings
     from kola.platform import Platform
     from kola.reaper import Reaper
@@ -109,8 +110,12 @@ KNOWN_HOSTS = "ssh/known_hosts"
 
 
 @contextlib.contextmanager
-def start_run(settings: Settings) -> Iterator[Run]:
+def start_run(settings: Settings, progress: Progress | None = None) -> Iterator[Run]:
     """Check everything that the user gave, then open the run; at the end nothing of it is left but what is kept.
+
+    Args:
+        settings: of the user.
+        progress: told while an image is unpacked or read: ``(what, bytes done, bytes in all)``.
 
     Raises:
         ConfigError: unknown platform or option, missing or broken image, output folder not writable.
@@ -122,7 +127,7 @@ def start_run(settings: Settings) -> Iterator[Run]:
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
         raise ConfigError(f"no image: give --image or kola_image in the ini file: {images.FORMS}")
-    image = images.resolve(settings.image, cache=settings.cache, arch=settings.arch)
+    image = images.resolve(settings.image, cache=settings.cache, arch=settings.arch, progress=progress)
 
     run_id = secrets.token_hex(4)
     info = RunInfo(

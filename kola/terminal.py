@@ -47,6 +47,21 @@ def progress_printer(reporter: Any) -> Callable[[Event], None]:
     return show
 
 
+def image_progress(reporter: Any) -> Callable[[str, int, int], None] | None:
+    """Return a function that says every ten per cent how far the reading or unpacking of an image is."""
+    if reporter is None:
+        return None
+    said: dict[str, int] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if said.get(what, 0) < tenth:
+            said[what] = tenth
+            reporter.write_line(f"kola: {what}: {10 * tenth} %")
+
+    return show
+
+
 def last_words(machine: Machine, ssh: str) -> str:
     """Return what helps most after a failure: last lines of the logs, where the rest is, how to log in."""
     lines = [machine.describe(), f"console, journal and config: {_relative(machine.artifacts)}"]

@@ -77,6 +77,7 @@ def test_every_key_arrives() -> None:
         ({"ignition": 5}, "ignition=5: expected a dict, JSON, or the path of a .ign file"),
         ({"ignition": "none.ign"}, "ignition='none.ign': No such file or directory"),
         ({"ignition": "{"}, "ignition="),
+        ({"ignition": {"ignition": {"version": {"3.0.0"}}}}, "ignition=: not JSON: Object of type set"),
         ({"ignition": {"ignition": {"version": "9.9.9"}}}, "9.9.9"),
         ({"butane": "variant: fcos"}, "butane=: not available yet"),
     ],
