@@ -101,14 +101,14 @@ class RunRecord:
         return {"version": VERSION, **asdict(self), **paths}
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> RunRecord:
+    def from_plain(cls, plain: Any) -> RunRecord:
         """Return what ``to_plain`` took apart.
 
         Raises:
             ValueError: it is something else.
         """
         names = {field.name for field in fields(cls)}
-        if plain.get("version") != VERSION or plain.keys() - {"version"} != names:
+        if not isinstance(plain, dict) or plain.keys() != names | {"version"} or plain["version"] != VERSION:
             raise ValueError(f"not a version {VERSION} record of a run")
         values = {name: plain[name] for name in names}
         for name in ("artifacts", "scratch", "cache"):
