@@ -16,7 +16,6 @@ from kola.arch import ARCHES
 from kola.errors import ConfigError
 from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
 
-
 Device = TypeVar("Device", Disk, Nic)
 
 
