@@ -94,7 +94,8 @@ def parse_line(line: str) -> JournalEntry | None:
 
 def parse(text: str) -> list[JournalEntry]:
     """Parse the lines of ``journalctl -o json``; what is no entry is left out."""
-    return [entry for line in text.splitlines() if (entry := parse_line(line)) is not None]
+    # Not splitlines(): JSON may have U+2028 and the like inside a string.
+    return [entry for line in text.split("\n") if (entry := parse_line(line)) is not None]
 
 
 def of_unit(entries: Iterable[JournalEntry], unit: str) -> list[JournalEntry]:

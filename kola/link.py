@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import IO, TYPE_CHECKING
 
 from kola.command import CommandResult, TimedOutCommand
+from kola.doorbell import Doorbell
 from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
-from kola.journal import JournalFile
-from kola.ssh import Connection, ConnectionLost, Doorbell
+from kola.journal import JournalFile, render
+from kola.ssh import Connection, ConnectionLost
 from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
 
@@ -242,9 +243,8 @@ class Link:
 
     def _circumstances(self) -> tuple[str, ...]:
         console = "\n".join(last_lines(self.instance.console(), LAST_LINES))
-        if self.journal_file is not None:
-            journal = "\n".join(entry.short() for entry in self.journal_file.entries()[-LAST_LINES:])
-        else:
+        journal = "" if self.journal_file is None else render(self.journal_file.entries()[-LAST_LINES:])
+        if not journal:
             journal = self._ask(f"journalctl --no-pager -o short-precise -n {LAST_LINES}")
         return (
             block("last lines of the console", console),

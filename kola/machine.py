@@ -113,35 +113,6 @@ class Machine:
         *,
         check: bool = True,
         input: str | bytes | IO[bytes] = b"",  # noqa: A002 - as in subprocess.run
-        timeout: float | None = None,
-        user: str | None = None,
-        sudo: bool = False,
-        env: Mapping[str, str] | None = None,
-    ) -> CommandResult:
-        """Run a command and wait for it.
-
-        Args:
-            cmd: a line of shell script for ``bash -c``, or a program and its arguments.
-            check: raise if the exit code is not 0.
-            input: its standard input.
-            timeout: seconds; default: 60, scaled. It and its children are killed then.
-            user: who runs it; default: who logs in.
-            sudo: short for ``user="root"``.
-            env: added to its environment.
-
-        Raises:
-            FailedCommand: (a ``CommandFailed``) exit code other than 0; shows both streams.
-            TimedOutCommand: (a ``CommandTimeout``) shows what there was so far, console, journal and queued jobs.
-            MachineLost: the machine died or the connection broke.
-        """
-        return self._run(cmd, check=check, input=input, timeout=timeout, user=user, sudo=sudo, env=env)
-
-    def _run(
-        self,
-        cmd: str | Sequence[str],
-        *,
-        check: bool = True,
-        input: str | bytes | IO[bytes] = b"",  # noqa: A002 - as in subprocess.run
         output: IO[bytes] | None = None,
         timeout: float | None = None,
         user: str | None = None,
@@ -149,10 +120,29 @@ class Machine:
         env: Mapping[str, str] | None = None,
         shown: str = "",
     ) -> CommandResult:
+        """Run a command and wait for it.
+
+        Args:
+            cmd: a line of shell script for ``bash -c``, or a program and its arguments.
+            check: raise if the exit code is not 0.
+            input: its standard input.
+            output: takes standard output as it comes, byte for byte; the result's ``stdout`` is empty then.
+            timeout: seconds; default: 60, scaled. It and its children are killed then.
+            user: who runs it; default: who logs in.
+            sudo: short for ``user="root"``.
+            env: added to its environment.
+            shown: the command in results and errors, where the real one says little.
+
+        Raises:
+            FailedCommand: (a ``CommandFailed``) exit code other than 0; shows both streams.
+            TimedOutCommand: (a ``CommandTimeout``) shows what there was so far, console, journal and queued jobs.
+            MachineLost: the machine died or the connection broke.
+        """
         if sudo and user not in {None, "root"}:
             raise ConfigError(f"sudo=True means user='root', not user={user!r}")
+        line = remote_line(cmd, login=self._access.user, user="root" if sudo else user, env=env)
         result = self._link.execute(
-            remote_line(cmd, login=self._access.user, user="root" if sudo else user, env=env),
+            line,
             shown=shown or (cmd if isinstance(cmd, str) else shlex.join(cmd)),
             input=input.encode() if isinstance(input, str) else input,
             output=output,
@@ -234,7 +224,7 @@ class Machine:
 
     def _read(self, path: str, output: IO[bytes], *, sudo: bool, timeout: float | None = None) -> None:
         limit = self.limits.transfer if timeout is None else timeout
-        self._run(["cat", "--", path], output=output, sudo=sudo, timeout=limit)
+        self.run(["cat", "--", path], output=output, sudo=sudo, timeout=limit)
 
     def _write(
         self,
@@ -249,7 +239,7 @@ class Machine:
     ) -> None:
         arguments = [path, "" if mode is None else f"{mode:04o}", owner or ""]
         limit = self.limits.transfer if timeout is None else timeout
-        self._run(["bash", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown)
+        self.run(["bash", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown)
 
     # -- boots -------------------------------------------------------------------------------------------------------
 
@@ -327,7 +317,7 @@ class Machine:
                 return file.entries()
         seek = f" --after-cursor={shlex.quote(since)}" if since else ""
         output = io.BytesIO()
-        self._run(
+        self.run(
             f"journalctl --sync; exec journalctl --no-pager --quiet --all -o json{seek}",
             output=output, sudo=True, timeout=self.limits.transfer,
         )  # fmt: skip
@@ -344,11 +334,12 @@ class Machine:
         read too.
         """
         output = io.BytesIO()
-        self._run(
+        self.run(
             ["bash", "-c", _AUDIT, "kola", AUDIT_LOG, str(since)],
             output=output, sudo=True, timeout=self.limits.transfer, shown=f"read {AUDIT_LOG}",
         )  # fmt: skip
-        return output.getvalue().decode(errors="replace").splitlines()
+        # Not splitlines(): the enriched format has \x1d, which that takes for the end of a line.
+        return output.getvalue().decode(errors="replace").removesuffix("\n").split("\n") if output.tell() else []
 
     def describe(self, lines: int = LAST_LINES) -> str:
         """Return the end of console and journal for a failure message; works for a machine that is gone."""

@@ -111,7 +111,7 @@ class Connection:
             raise ConnectionLost(f"{peer}: {user} may not log in (yet): {e}") from e
         except (paramiko.SSHException, OSError, EOFError) as e:
             transport.close()
-            raise ConnectionLost(f"{peer}: {str(e) or type(e).__name__}") from e
+            raise ConnectionLost(f"{peer}: {_words(e)}") from e
         except BaseException:
             transport.close()
             raise
@@ -250,6 +250,10 @@ def _check_host_key(found: paramiko.PKey, wanted: str, peer: str) -> None:
         )
 
 
+def _words(error: Exception) -> str:
+    return "closed by the other end" if isinstance(error, EOFError) else str(error) or type(error).__name__
+
+
 class _Wake(threading.Event):
     """Set by paramiko when a stream of a channel has data or ends.
 
@@ -314,7 +318,7 @@ class _Exchange:
                 channel.close()
             channel.exec_command(self._line)
         except (paramiko.SSHException, OSError, EOFError) as e:
-            raise ConnectionLost(f"{self._peer}: the command could not be sent: {str(e) or type(e).__name__}") from e
+            raise ConnectionLost(f"{self._peer}: the command could not be sent: {_words(e)}") from e
         return channel
 
     def finish(self, out: IO[bytes], err: IO[bytes], deadline: Deadline, watch: Callable[[], None] | None) -> None:
@@ -351,56 +355,3 @@ class _Exchange:
         while channel.recv_stderr_ready():
             err.write(channel.recv_stderr(WINDOW))
         return bool(finished) and channel.status_event.is_set()
-
-
-class Doorbell:
-    """Finds out without blocking when an SSH server begins to speak.
-
-    A forwarded port (QEMU's, a load balancer's) accepts at once and stays silent while the machine boots, so only the
-    server's first bytes count. A connection that was made too early may stay silent for ever: it is made anew after
-    ``patience`` seconds, each time half as long again, because a slow machine may really need that time.
-
-    Args:
-        address: name or IP address.
-        port: TCP port.
-        patience: seconds.
-    """
-
-    MAX_PATIENCE = 30.0
-
-    def __init__(self, address: str, port: int, patience: float = 3.0) -> None:
-        self._target = (address, port)
-        self._patience = Deadline(patience)
-        self._sock: socket.socket | None = None
-
-    def answered(self) -> socket.socket | None:
-        """Return a connection on which the server has spoken, which is the caller's then; None if there is none yet."""
-        try:
-            if self._sock is None:
-                self._ring()
-            elif self._sock.recv(1, socket.MSG_PEEK):
-                found, self._sock = self._sock, None
-                found.setblocking(True)
-                return found
-            else:  # closed by the other end
-                self.close()
-        except BlockingIOError:
-            if self._patience.expired:
-                self._patience = Deadline(min(self._patience.seconds * 1.5, self.MAX_PATIENCE))
-                self.close()
-        except OSError:
-            self.close()
-        return None
-
-    def close(self) -> None:
-        """Give up the connection that waits, if there is one."""
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-
-    def _ring(self) -> None:
-        family, kind, protocol, _, address = socket.getaddrinfo(*self._target, type=socket.SOCK_STREAM)[0]
-        self._sock = socket.socket(family, kind, protocol)
-        self._sock.setblocking(False)
-        self._patience = Deadline(self._patience.seconds)
-        self._sock.connect(address)

@@ -312,9 +312,9 @@ def test_audit_log(guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine_module, "AUDIT_LOG", str(log))
     machine = guest.machine
     assert (machine.audit_size(), machine.audit_log()) == (0, [])
-    log.write_text("one\ntwo\n")
-    assert (machine.audit_size(), machine.audit_log()) == (8, ["one", "two"])
-    assert machine.audit_log(since=4) == ["two"]
+    log.write_text("one\nt\x1do\n")  # as auditd's enriched format sets its own fields apart
+    assert (machine.audit_size(), machine.audit_log()) == (8, ["one", "t\x1do"])
+    assert machine.audit_log(since=4) == ["t\x1do"]
     assert machine.audit_log(since=8) == []
     with log.open("a") as file:
         file.write("three\n")

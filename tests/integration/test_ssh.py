@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from kola.command import TimedOutCommand
+from kola.doorbell import Doorbell
 from kola.errors import ConfigError, KolaError
 from kola.keys import generate_key
-from kola.ssh import CHANNELS, Connection, ConnectionLost, Doorbell, HostKeyMismatch
+from kola.ssh import CHANNELS, Connection, ConnectionLost, HostKeyMismatch
 from kola.wait import wait_until
 from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
 

@@ -94,6 +94,14 @@ def test_unit_as_journalctl_matches_it() -> None:
     assert entry(_SYSTEMD_UNIT="app@1.2.service").concerns("app@1.2")
 
 
+def test_separators_inside_a_message(tmp_path: Path) -> None:
+    text = '{"MESSAGE":"a\u2028b\u0085c\\u001dd"}\n' * 2
+    path = tmp_path / "journal.json"
+    path.write_text(text)
+    assert [e.message for e in parse(text)] == ["a\u2028b\u0085c\x1dd"] * 2
+    assert len(JournalFile(path).entries()) == 2
+
+
 def test_after_cursor() -> None:
     entries = parse(ALL)
     assert after(entries, "s=1;i=2") == entries[2:]
