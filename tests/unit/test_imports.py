@@ -42,6 +42,7 @@ LAYERS = {
     "text": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
+    "doorbell": BASE,
     "images": BASE,
     "options": BASE,
     "platform": BASE,
