@@ -1,12 +1,15 @@
 """The cache folder: one build at a time, results that appear whole or not at all, old ones pruned."""
 
 import fcntl
+import json
 import os
+import pwd
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .output import Output
@@ -14,6 +17,17 @@ from .output import Output
 # Images kept beside the newest; stage results kept for each stage.
 KEEP_IMAGES = 3
 KEEP_STAGES = 2
+
+
+def _sudo_user() -> pwd.struct_passwd | None:
+    name = os.environ.get("SUDO_USER")
+    return pwd.getpwnam(name) if name and os.geteuid() == 0 else None
+
+
+def _home() -> Path:
+    """Under sudo, the home of the person and not root's: that is where kola, which runs without root, looks."""
+    user = _sudo_user()
+    return Path(user.pw_dir) if user else Path.home()
 
 
 @dataclass(frozen=True)
@@ -26,9 +40,10 @@ class Cache:
     def default(cls) -> "Cache":
         """The folder that the rest of kola uses."""
         base = os.environ.get("KOLA_CACHE")
-        if not base:
-            base = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kola")
-        return cls(Path(base) / "testos")
+        if base:
+            return cls(Path(base) / "testos")
+        caches = os.environ.get("XDG_CACHE_HOME")
+        return cls((Path(caches) if caches else _home() / ".cache") / "kola" / "testos")
 
     @property
     def stages(self) -> Path:
@@ -48,10 +63,19 @@ class Cache:
         """The folder of a stage's result."""
         return self.stages / f"{name}-{key}"
 
+    def make(self) -> None:
+        """Make the folder; under sudo, what is above it belongs to the person, whose tools use it too."""
+        missing = [path for path in self.folder.parents if not path.exists()]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        user = _sudo_user()
+        for path in missing:
+            if user:
+                os.chown(path, user.pw_uid, user.pw_gid)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the cache; wait for another build, and say so."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.make()
         with (self.folder / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,6 +89,18 @@ class Cache:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    def refreshed(self) -> dict[str, str]:
+        """Stage -> when somebody asked for it to run again; part of its key."""
+        file = self.folder / "refreshed.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    def refresh(self, stage: str) -> None:
+        """Give a stage a new key though nothing that we know of has changed."""
+        self.make()
+        fresh = self.folder / f".refreshed.{os.getpid()}"
+        fresh.write_text(json.dumps({**self.refreshed(), stage: datetime.now(tz=UTC).isoformat()}))
+        fresh.replace(self.folder / "refreshed.json")
 
     def clean_scratch(self) -> None:
         """Remove what a killed build left. Its mounts went with its namespace."""

@@ -1,7 +1,6 @@
 """The command line of `ci/testos/build`."""
 
 import argparse
-import shutil
 import signal
 import sys
 import time
@@ -12,7 +11,7 @@ from .cache import Cache
 from .checks import check_host
 from .definition import Definition
 from .errors import BuildError
-from .mounts import enter_namespace
+from .mounts import enter_namespace, in_namespace
 from .output import Output
 from .stages import STAGES, Job, Stage, keys, version
 
@@ -39,11 +38,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def build(definition: Definition, cache: Cache, *, refresh: str | None, verbose: bool) -> Path:
+def build(definition: Definition, cache: Cache, *, verbose: bool) -> Path:
     """Run the stages that are not cached; returns the image's folder."""
-    found = keys(definition)
+    found = keys(definition, cache.refreshed())
     final = cache.image(found["disk"])
-    if refresh is None and (final / "image.json").exists():
+    if (final / "image.json").exists():
         cache.point(definition.arch, final.name)
         return final
     check_host(cache.folder)
@@ -53,8 +52,6 @@ def build(definition: Definition, cache: Cache, *, refresh: str | None, verbose:
         cache.folder.joinpath("logs").mkdir(exist_ok=True)
         output = Output(log=cache.folder / "logs" / "build.log", verbose=verbose)
         output.log.write_text("")
-        if refresh:
-            _forget(cache, found, refresh)
         done: dict[str, Path] = {}
         for stage in STAGES:
             place = final if stage.name == "disk" else cache.stage(stage.name, found[stage.name])
@@ -94,18 +91,9 @@ def _run(
         cache.publish(result, place)
 
 
-def _forget(cache: Cache, found: dict[str, str], name: str) -> None:
-    """Drop the cached results of a stage and of everything built on it."""
-    stale = {name}
-    for stage in STAGES:
-        if stage.name in stale or stale.intersection(stage.needs):
-            stale.add(stage.name)
-            shutil.rmtree(cache.stage(stage.name, found[stage.name]), ignore_errors=True)
-
-
 def list_stages(definition: Definition, cache: Cache) -> None:
     """Say what is cached."""
-    found = keys(definition)
+    found = keys(definition, cache.refreshed())
     for stage in STAGES:
         key = found[stage.name]
         place = cache.image(key) if stage.name == "disk" else cache.stage(stage.name, key)
@@ -124,7 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.stages:
             list_stages(definition, cache)
             return 0
-        final = build(definition, cache, refresh=options.refresh, verbose=options.verbose)
+        if options.refresh and not in_namespace():
+            check_host(cache.folder)
+            cache.refresh(options.refresh)
+        final = build(definition, cache, verbose=options.verbose)
     except BuildError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1

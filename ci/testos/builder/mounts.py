@@ -14,11 +14,16 @@ from .output import Output
 _MARK = "KOLA_TESTOS_NAMESPACE"
 
 
+def in_namespace() -> bool:
+    """Whether this is the second run, in the private mount namespace."""
+    # exec keeps the process id: it proves that the mark is ours and not inherited from some outer build.
+    return os.environ.get(_MARK) == str(os.getpid())
+
+
 def enter_namespace() -> None:
     """Run this program again in a private mount namespace, unless that has happened."""
-    if os.environ.get(_MARK) == str(os.getpid()):
+    if in_namespace():
         return
-    # exec keeps the process id: it proves that the mark is ours and not inherited from some outer build.
     os.environ[_MARK] = str(os.getpid())
     os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])  # noqa: S606
 

@@ -75,7 +75,7 @@ STAGES = (
         build=_grub,
         values=("grub_suite", "grub_packages"),
         files=lambda definition: (definition.boot / "core.cfg",),
-        code=("grub.py",),
+        code=("grub.py", "root.py"),
     ),
     Stage(
         name="initramfs",
@@ -115,13 +115,14 @@ STAGES = (
 )
 
 
-def keys(definition: Definition) -> dict[str, str]:
-    """Every stage's key, by name."""
+def keys(definition: Definition, refreshed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Every stage's key, by name; `refreshed` says when a stage was last asked to run again all the same."""
     found: dict[str, str] = {}
     for stage in STAGES:
+        asked = {"refreshed": refreshed[stage.name]} if refreshed and stage.name in refreshed else {}
         found[stage.name] = stage_key(
             stage.name,
-            values={name: getattr(definition, name) for name in stage.values},
+            values={name: getattr(definition, name) for name in stage.values} | asked,
             files=(*stage.files(definition), *(CODE / name for name in stage.code)),
             inputs={name: found[name] for name in stage.needs},
         )
