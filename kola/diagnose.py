@@ -19,7 +19,8 @@ _MOST_LINES = 30
 _LOOK_BACK = 60  # lines of a register dump and a stack between a BUG and the panic that it ends in
 _ERROR = 3  # syslog's priority; smaller is worse
 
-_STAMP = r"^(?:\[ *\d+\.\d+\](?:\[[^\]]*\])? )?"  # the kernel's time and, in some configurations, the caller
+# The kernel's time and, in some configurations, the caller; a login prompt may stand before them on the line.
+_STAMP = r"(?:^|\[ *\d+\.\d+\](?:\[[^\]]*\])? )"
 _PANIC = re.compile(_STAMP + r"Kernel panic - not syncing: ?(?P<why>.*)$")
 _PANIC_END = re.compile(r"---\[ end Kernel panic")
 _PANIC_CAUSE = re.compile(
@@ -37,6 +38,7 @@ _EMERGENCY = re.compile(
     r"|Cannot open access to console, the root account is locked"  # sulogin
 )
 _FAILED_UNIT = re.compile(r"\[ *(?:FAILED|DEPEND|TIME) *\] |: Timed out waiting for device|dracut-initqueue: timeout")
+_STATUS = re.compile(r"^.*?\[ *(?:FAILED|DEPEND|TIME) *\] ")
 _NO_BOOT = re.compile(
     r"No bootable device\."  # SeaBIOS
     r"|^(?:grub rescue|grub)> *$|^Entering rescue mode\.\.\."  # GRUB without its modules; without a config
@@ -114,7 +116,7 @@ def _ignition_loss(lines: Sequence[str], errors: Sequence[tuple[bool, str]]) -> 
 def _emergency_loss(lines: Sequence[str], errors: Sequence[tuple[bool, str]]) -> Loss:
     failed = [line for line in lines if _FAILED_UNIT.search(line)]
     detail = failed or [message for _, message in errors] or [line for line in lines if line.strip()][-5:]
-    why = re.sub(r"^\[[^\]]*\] ", "", failed[0].strip()) if failed else ""
+    why = _STATUS.sub("", failed[0]) if failed else ""
     return Loss("emergency", _summary("emergency mode", why), _last(detail))
 
 
@@ -141,10 +143,11 @@ def _journal_errors(journal: str) -> list[tuple[bool, str]]:
         if not isinstance(entry, dict) or not isinstance(entry.get("MESSAGE"), str):
             continue
         message = strip_terminal(entry["MESSAGE"])
+        grave = _IGNITION.search(message) or _IGNITION_END.search(message)
         by_ignition = entry.get("SYSLOG_IDENTIFIER") == "ignition"
         priority = str(entry.get("PRIORITY", ""))
         # Where Ignition's output reaches the journal by a pipe, all of it is "info" there: its level is in the text.
-        if (priority.isdigit() and int(priority) <= _ERROR) or (by_ignition and _IGNITION.search(message)):
+        if (priority.isdigit() and int(priority) <= _ERROR) or (by_ignition and grave):
             found.append((by_ignition, message))
     return found
 

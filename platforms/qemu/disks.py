@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kola.errors import PlatformError
+from kola.errors import ConfigError, PlatformError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,12 +56,13 @@ def make_overlay(path: Path, base: Path, size_gib: int | None) -> None:
     """Make a copy-on-write disk over ``base``, which is never written; ``size_gib`` None keeps its size.
 
     Raises:
-        PlatformError: the base cannot be read, or the wanted size is less than the base's.
+        ConfigError: the wanted size is less than the base's.
+        PlatformError: the base cannot be read.
     """
     info = image_info(base)
     size = [] if size_gib is None else [str(size_gib * GIB)]
     if size_gib is not None and size_gib * GIB < info.virtual_size:
-        raise PlatformError(f"disk_gib={size_gib} is less than the image's own {info.virtual_size / GIB:.1f} GiB")
+        raise ConfigError(f"disk_gib={size_gib} is less than the image's own {info.virtual_size / GIB:.1f} GiB")
     qemu_img("create", "-q", "-f", "qcow2", "-F", info.format, "-b", str(base.resolve()), str(path), *size)
 
 

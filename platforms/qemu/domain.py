@@ -27,7 +27,8 @@ FW_CFG_IGNITION = "opt/com.coreos/config"
 # QEMU makes the devices of its command line before libvirt's: they are kept clear of the slots that libvirt numbers
 # from 1. The last one, 0x1f, belongs to the chipset.
 _FIRST_SLOT = 0x10
-MOST_NICS = 0x1F - _FIRST_SLOT - 1
+MOST_EXTRA_NICS = 0x1F - _FIRST_SLOT - 2
+MOST_EXTRA_DISKS = 25  # vdb to vdz
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Guest:
         journal: file that the journal port goes to.
         ignition_journal: file that Ignition's journal goes to when it fails.
         security_models: libvirt's security drivers (``dac``, ``apparmor``...) that must leave the files alone.
-        owner_ids: uid and gid that QEMU must run as, where a daemon would choose another.
+        owner_ids: uid and gid that QEMU must run as where the driver ``dac`` would choose another.
     """
 
     name: str
@@ -79,8 +80,8 @@ class Guest:
     console: Path
     journal: Path
     ignition_journal: Path
-    security_models: tuple[str, ...] = ()
-    owner_ids: tuple[int, int] | None = None
+    security_models: tuple[str, ...]
+    owner_ids: tuple[int, int]
 
 
 def mac_for(name: str, index: int) -> str:
@@ -148,7 +149,7 @@ def _disk(path: Path, index: int, serial: str, *, boot: bool) -> ET.Element:
 def _security_labels(guest: Guest) -> list[ET.Element]:
     labels = []
     for model in guest.security_models:
-        if model == "dac" and guest.owner_ids is not None:
+        if model == "dac":
             uid, gid = guest.owner_ids
             label = _text("label", f"+{uid}:+{gid}")
             labels.append(_node("seclabel", label, type="static", model="dac", relabel="no"))

@@ -15,7 +15,7 @@ from kola.platform import Platform, Prepared
 from kola.spec import Capability
 from platforms.qemu import accel, disks, kargs, lifecycle, orphans
 from platforms.qemu.binding import libvirt
-from platforms.qemu.domain import ExtraDisk, Guest, mac_for
+from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, ExtraDisk, Guest, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
 from platforms.qemu.options import EMBED, SYSTEM
@@ -84,17 +84,20 @@ class Qemu(Platform):
         """Start a machine; see ``Platform.launch``. QEMU runs when the context is entered, after about half a second.
 
         Raises:
-            ConfigError: libvirt cannot be reached.
+            ConfigError: libvirt cannot be reached; the spec asks for more devices than there is room for, or for a disk
+                smaller than the image.
             PlatformError: libvirt or QEMU refuse; the image's boot partition cannot take the kernel arguments.
         """
         if not _NAME.fullmatch(name):
             raise PlatformError(f"machine name '{name}': only letters, digits, dot, underscore and hyphen are allowed")
+        if len(spec.nics) > MOST_EXTRA_NICS or len(spec.disks) > MOST_EXTRA_DISKS:
+            raise ConfigError(f"platform qemu: at most {MOST_EXTRA_NICS} extra nics and {MOST_EXTRA_DISKS} extra disks")
         connection = self._link.connection()
         tags = self._tags(name)
         tags.artifacts.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as remains, contextlib.ExitStack() as stack:
-            remains.callback(shutil.rmtree, tags.folder, ignore_errors=True)
             tags.folder.mkdir(parents=True, mode=0o700)
+            remains.callback(shutil.rmtree, tags.folder, ignore_errors=True)
             tags.write()
             guest = self._guest(spec, ignition, tags, prepared)
             remains.callback(lifecycle.keep_log, tags.log, tags.artifacts)
