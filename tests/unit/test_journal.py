@@ -136,6 +136,7 @@ def test_file_reads_only_what_is_new(tmp_path: Path) -> None:
     first = reader.entries()
     path.write_text("x" * (len(KERNEL) + len(SSHD) + 1) + "\n" + STARTED + "\n")
     assert reader.entries() == first + parse(STARTED)
+    assert reader.damaged == 0  # the line of x was behind it
 
 
 def test_multibyte_character_cut_in_two(tmp_path: Path) -> None:
