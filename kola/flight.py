@@ -55,6 +55,20 @@ class Running:
         self.stack.close()
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A machine that stays for the next test that needs the same (``Needs.machine_key``)."""
+
+    key: str
+    running: Running
+    token: Token
+
+    def end(self) -> None:
+        """End the machine and give its memory back."""
+        self.running.end()
+        self.token.release()
+
+
 @dataclass
 class Reservation:
     """The memory that a test was admitted with, and the machines that it made of it."""
@@ -64,6 +78,7 @@ class Reservation:
     nodeid: str
     token: Token
     running: list[Running] = field(default_factory=list)
+    kept: bool = False
     marks: dict[str, health.Mark] = field(default_factory=dict)
     """Machine name -> where this test's part of its logs begins; a machine without one is all this test's."""
 
@@ -105,8 +120,12 @@ class Reservation:
             self.flight.connect(running)
         return self.machines
 
+    def keep(self, *, failed: bool) -> bool:
+        """Keep the test's machines if the user asked for it; tells whether they are kept."""
+        return self.flight.keep(self, failed=failed)
+
     def close(self, *, failed: bool) -> None:
-        """End the test's machines, or keep them if that was asked for; a healthy shared one serves the next test."""
+        """End the test's machines unless they are kept; a healthy shared one serves the next test."""
         self.flight.release(self, failed=failed)
 
 
@@ -128,7 +147,8 @@ class Flight:
         self._keep = keep
         self._client_key = read_client_key(info.scratch / CLIENT_KEY)
         self._count = 0
-        self._shared: dict[str, tuple[Running, Token]] = {}
+        self._kept_mib = 0
+        self._shared: dict[str, Shared] = {}  # by the id of the token that pays for it
         self._lock = threading.Lock()
         self._evictor = Evictor(self.budget, self._evict)
 
@@ -138,9 +158,8 @@ class Flight:
 
     def __exit__(self, *exc: object) -> None:
         self._evictor.__exit__(None, None, None)
-        for running, token in self._shared.values():
-            running.end()
-            token.release()
+        for shared in self._shared.values():
+            shared.end()
         self._shared.clear()
 
     # -- admission ---------------------------------------------------------------------------------------------------
@@ -162,29 +181,25 @@ class Flight:
 
     def _claim_shared(self, key: str) -> Token | None:
         with self._lock:
-            found = self._shared.get(key)
-            return found[1] if found and found[1].claim() else None
+            # One that cannot be claimed any more is about to be evicted.
+            return next((s.token for s in self._shared.values() if s.key == key and s.token.claim()), None)
 
     def _evict(self, token_id: str) -> None:
         with self._lock:
-            key = next((key for key, (_, token) in self._shared.items() if token.id == token_id), None)
-            if key is None:
-                return
-            running, token = self._shared.pop(key)
-        self.progress.say(running.machine.name, "idle, makes room for another test")
-        running.end()
-        token.release()
+            shared = self._shared.pop(token_id, None)
+        if shared is not None:
+            self.progress.say(shared.running.machine.name, "idle, makes room for another test")
+            shared.end()
 
     # -- machines ----------------------------------------------------------------------------------------------------
 
     def shared(self, reservation: Reservation) -> Machine:
         """Return the shared machine that fits, and mark what earlier tests left in its logs; boot it if need be."""
         needs = reservation.needs
-        key = needs.machine_key()
         with self._lock:
-            found = self._shared.get(key)
+            found = self._shared.get(reservation.token.id)
         if found is not None:
-            running = found[0]
+            running = found.running
             reservation.running.append(running)
             reservation.marks[running.machine.name] = health.mark(running.machine)
             return running.machine
@@ -192,7 +207,7 @@ class Flight:
         reservation.running.append(running)
         self.connect(running)
         with self._lock:
-            self._shared[key] = (running, reservation.token)
+            self._shared[reservation.token.id] = Shared(needs.machine_key(), running, reservation.token)
         return running.machine
 
     def start(self, spec: MachineSpec, config: ignition.Config | None) -> Running:
@@ -242,23 +257,35 @@ class Flight:
     # -- the end of a test -------------------------------------------------------------------------------------------
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
-        """End or keep the machines of a test and give its memory back."""
-        keep = self.info.keep_machines
+        """End the machines of a test that are not kept, and give their memory back."""
         with self._lock:
-            shared = next((k for k, (_, token) in self._shared.items() if token is reservation.token), None)
-        if keep == "always" or (keep == "failed" and failed):
-            for running in reservation.running:
-                running.machine.instance.keep()
-            self._keep([running.machine.name for running in reservation.running])
-        elif shared is not None and not any(_is_lost(running.machine) for running in reservation.running):
+            shared = self._shared.get(reservation.token.id)
+        lost = any(_is_lost(running.machine) for running in reservation.running)
+        if shared is not None and not lost and not (reservation.kept and failed):
             reservation.token.set_idle()
             return
-        if shared is not None:
-            with self._lock:
-                self._shared.pop(shared, None)
+        with self._lock:
+            self._shared.pop(reservation.token.id, None)
         for running in reservation.running:
             running.end()
-        reservation.token.release()
+        if not reservation.kept:  # a kept machine goes on using its memory
+            reservation.token.release()
+
+    def keep(self, reservation: Reservation, *, failed: bool) -> bool:
+        """Decide whether the machines of a test stay; they may take half of this process's share of the budget."""
+        which = self.info.keep_machines
+        if reservation.kept or not (which == "always" or (which == "failed" and failed)):
+            return reservation.kept
+        if self._kept_mib + reservation.token.mib > self.info.budget_mib // self.info.workers // 2:
+            for machine in reservation.machines:
+                self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
+            return False
+        self._kept_mib += reservation.token.mib
+        for machine in reservation.machines:
+            machine.instance.keep()
+        self._keep([machine.name for machine in reservation.machines])
+        reservation.kept = True
+        return True
 
 
 def _is_lost(machine: Machine) -> bool:

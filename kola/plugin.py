@@ -64,7 +64,7 @@ class KolaPlugin:
         self.settings = options.settings(config)
         self.workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.worker = self.workerinput["workerid"] if self.workerinput else "main"
-        self.distributed = self.workerinput is None and config.getoption("numprocesses", None) not in {None, 0}
+        self.workers: int = config.getoption("numprocesses", None) or 1
         self.info: RunInfo | None = None
         self.recorder: Recorder | None = None
         self._flight: Flight | None = None
@@ -84,7 +84,7 @@ class KolaPlugin:
             return
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         try:
-            run = self._stack.enter_context(start_run(self.settings, terminal.image_progress(reporter)))
+            run = self._stack.enter_context(start_run(self.settings, self.workers, terminal.image_progress(reporter)))
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
@@ -100,9 +100,7 @@ class KolaPlugin:
         """Say what is going to be tested, where, and how much at once."""
         if self.info is None:
             return []
-        return terminal.header(
-            self.info, workers=self.config.getoption("numprocesses", None) or 1, own_scheduler=not self._dist_given()
-        )
+        return terminal.header(self.info, own_scheduler=not self._dist_given())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -295,7 +293,7 @@ class KolaPlugin:
 
     def _describe(self, item: pytest.Item, when: str, reservation: Reservation, *, failed: bool) -> None:
         info = reservation.flight.info
-        keep = info.keep_machines == "always" or (info.keep_machines == "failed" and failed)
+        keep = reservation.keep(failed=failed)
         for machine in reservation.machines:
             properties = [
                 (MACHINE, machine.name),

@@ -37,6 +37,7 @@ class RunInfo:
         platform: as given to ``--platform``.
         options: the platform's ``Options``.
         output: the run's own folder below ``--kola-output``.
+        workers: number of processes that boot machines.
         scratch: short-lived files, among them secrets; gone after the run.
     """
 
@@ -52,6 +53,7 @@ class RunInfo:
     cache: Path
     budget_mib: int
     keep_machines: str
+    workers: int
 
     @property
     def reaper_socket(self) -> Path:
@@ -110,11 +112,12 @@ KNOWN_HOSTS = "ssh/known_hosts"
 
 
 @contextlib.contextmanager
-def start_run(settings: Settings, progress: Progress | None = None) -> Iterator[Run]:
+def start_run(settings: Settings, workers: int, progress: Progress | None = None) -> Iterator[Run]:
     """Check everything that the user gave, then open the run; at the end nothing of it is left but what is kept.
 
     Args:
         settings: of the user.
+        workers: number of processes that will boot machines.
         progress: told while an image is unpacked or read: ``(what, bytes done, bytes in all)``.
 
     Raises:
@@ -143,6 +146,7 @@ def start_run(settings: Settings, progress: Progress | None = None) -> Iterator[
         cache=settings.cache,
         budget_mib=settings.memory_budget_mib,
         keep_machines=settings.keep_machines,
+        workers=workers,
     )
     try:
         reaper = start_reaper(

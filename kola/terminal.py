@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 _KOLA = Path(__file__).parent
 
 
-def header(info: RunInfo, *, workers: int, own_scheduler: bool) -> list[str]:
+def header(info: RunInfo, *, own_scheduler: bool) -> list[str]:
     """Return the lines at the top of a run."""
     image = info.image
     what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
     build = f", build {image.build_id}" if image.build_id else ""
-    several = f"{workers} worker{'s' if workers > 1 else ''}"
+    several = f"{info.workers} worker{'s' if info.workers > 1 else ''}"
     lines = [
         f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
         f"kola: image {info.image.reference}: {what}{build}, sha256 {image.sha256[:12]}",
         f"kola: {several}, memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
     ]
     lines += [f"kola: {note}" for note in info.prepared.notes]
-    if workers > 1 and not own_scheduler:
+    if info.workers > 1 and not own_scheduler:
         lines.append("kola: --dist given: shared machines may be booted once a worker, long tests may come last")
     return lines
 
