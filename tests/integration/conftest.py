@@ -79,7 +79,7 @@ def kola_pytest(tmp_path: Path) -> Callable[..., InnerRun]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+                env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/integration", "COLUMNS": "160"},
                 start_new_session=True,
             )
         return InnerRun(tmp_path, process)

@@ -83,7 +83,10 @@ def test_truncated_image(kola_pytest: Start, tmp_path: Path) -> None:
     [
         ("isolation='none'", "isolation='none': allowed: shared, fresh, first_boot"),
         ("ignition='{\"ignition\":'", "test_it.py::test_marked: @pytest.mark.kola: ignition="),
-        ("memory_mib=4000", "needs 4192 MiB for 1 machine(s), more than the whole budget of 2000 MiB (--memory-budget)"),
+        (
+            "memory_mib=4000",
+            "needs 4192 MiB for 1 machine(s), more than the whole budget of 2000 MiB (--memory-budget)",
+        ),
     ],
     ids=["bad value", "invalid Ignition", "too little memory"],
 )

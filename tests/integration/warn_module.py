@@ -57,9 +57,7 @@ def build(shipped: Path, folder: Path) -> Path:
     assert init is not None, relocations
     assert vermagic is not None
     source = folder / f"{NAME}.S"
-    source.write_text(
-        SOURCE.format(name=NAME, size=f"0x{size[1]}", init=f"0x{init[1]}", vermagic=vermagic[0].decode())
-    )
+    source.write_text(SOURCE.format(name=NAME, size=f"0x{size[1]}", init=f"0x{init[1]}", vermagic=vermagic[0].decode()))
     module = folder / f"{NAME}.ko"
     _run("gcc", "-c", "-o", module, source)
     return module

@@ -17,7 +17,9 @@ def test_panic(machine: Machine) -> None:
     memory_mib=1024,
     ignition={
         "ignition": {"version": "3.0.0"},
-        "storage": {"files": [{"path": "/etc/x", "user": {"name": "nobody-of-that-name"}, "contents": {"source": "data:,x"}}]},
+        "storage": {
+            "files": [{"path": "/etc/x", "user": {"name": "nobody-of-that-name"}, "contents": {"source": "data:,x"}}]
+        },
     },
 )
 def test_ignition_fails(machine: Machine) -> None:

@@ -48,8 +48,12 @@ def test_unit_fails(machine: Machine) -> None:
 def test_oom(machine: Machine) -> None:
     """The kernel's OOM killer is called by hand (sysrq f)."""
     # Something large and worthless for it to choose, so that the machine survives.
-    machine.run("systemd-run -q -p OOMScoreAdjust=1000 sh -c 'x=$(head -c 300M /dev/zero | tr 0 1); sleep 600'", sudo=True)
-    machine.run("sleep 8; echo 1 > /proc/sys/kernel/sysrq; echo f > /proc/sysrq-trigger; sleep 3", sudo=True, check=False)
+    machine.run(
+        "systemd-run -q -p OOMScoreAdjust=1000 sh -c 'x=$(head -c 300M /dev/zero | tr 0 1); sleep 600'", sudo=True
+    )
+    machine.run(
+        "sleep 8; echo 1 > /proc/sys/kernel/sysrq; echo f > /proc/sysrq-trigger; sleep 3", sudo=True, check=False
+    )
 
 
 def test_segfault(machine: Machine, tmp_path: Path) -> None:
