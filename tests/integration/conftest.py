@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,9 @@ class InnerRun:
 
 
 @pytest.fixture
-def kola_pytest(tmp_path: Path) -> Callable[..., InnerRun]:
+def kola_pytest(tmp_path: Path) -> Iterator[Callable[..., InnerRun]]:
     """Start pytest in an empty folder: ``kola_pytest("--image=testos", FILE, files={"test_x.py": "..."})``."""
+    started: list[InnerRun] = []
 
     def start(*arguments: str | Path, files: dict[str, str] | None = None, platform: str = "qemu") -> InnerRun:
         for name, text in (files or {}).items():
@@ -82,9 +84,14 @@ def kola_pytest(tmp_path: Path) -> Callable[..., InnerRun]:
                 env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/integration", "COLUMNS": "160"},
                 start_new_session=True,
             )
-        return InnerRun(tmp_path, process)
+        started.append(InnerRun(tmp_path, process))
+        return started[-1]
 
-    return start
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            run.process.send_signal(signal.SIGINT)
+            run.wait(60)
 
 
 def left_behind(run_id: str) -> list[str]:

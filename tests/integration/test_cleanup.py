@@ -56,6 +56,7 @@ def test_kill_of_the_controller(kola_pytest: Start) -> None:
     run = kola_pytest("-n", "2", files={"test_it.py": BOOTING})
     wait_for_guests(run, 2)
     run.process.kill()
+    run.wait()
     seconds = wait_until_clean(run, 30)
     print(f"clean after {seconds:.1f} s")
     assert run.results["complete"] is False
@@ -66,7 +67,9 @@ def test_kill_of_the_controller(kola_pytest: Start) -> None:
 def test_kill_of_a_worker(kola_pytest: Start) -> None:
     run = kola_pytest("-n", "2", "--max-worker-restart=0", files={"test_it.py": BOOTING})
     wait_for_guests(run, 2)
-    victim = next(p for p in psutil.Process(run.process.pid).children() if "execnet" in " ".join(p.cmdline()))
+    victim = next(
+        p for p in psutil.Process(run.process.pid).children() if "sys.stdin.readline" in " ".join(p.cmdline())
+    )
     victim.kill()
     wait_until(lambda: len(guests(run)) < 2, 15, what="the end of the killed worker's guest")
     run.process.send_signal(signal.SIGINT)
