@@ -18,7 +18,7 @@ from platforms.qemu.binding import libvirt
 from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, ExtraDisk, Guest, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
-from platforms.qemu.options import EMBED, SYSTEM
+from platforms.qemu.options import EMBED
 from platforms.qemu.options import Options as QemuOptions
 from platforms.qemu.process import find_guest
 from platforms.qemu.tags import Tags
@@ -177,7 +177,7 @@ class Qemu(Platform):
         macs = [mac_for(tags.name, 0)]
         macs += [nic.mac or mac_for(tags.name, index) for index, nic in enumerate(spec.nics, start=1)]
         uri = self.options.uri
-        models = () if uri == EMBED else _security_models(self._link.connection(), privileged=uri == SYSTEM)
+        models = () if uri == EMBED else _security_models(self._link.connection(), privileged=self._link.privileged)
         return Guest(
             name=tags.name,
             tags=tags,

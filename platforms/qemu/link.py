@@ -15,7 +15,7 @@ from typing import Any
 
 from kola.errors import ConfigError
 from platforms.qemu.binding import libvirt
-from platforms.qemu.options import EMBED, SYSTEM
+from platforms.qemu.options import EMBED, SESSION, SYSTEM
 
 # libvirt's sockets live under the root: DIR/lib/qemu/domain-NN-TWENTY_CHARACTERS_OF/monitor.sock
 _SOCKET_LIMIT = 107
@@ -62,6 +62,11 @@ class Link:
         self._root: Path | None = None
         self._connection: Any = None
 
+    @property
+    def privileged(self) -> bool:
+        """True for a daemon that runs as root; root's own session is the host's daemon."""
+        return self.uri == SYSTEM or (self.uri == SESSION and os.geteuid() == 0)
+
     def connection(self) -> Any:
         """Return the open connection (a ``libvirt.virConnect``); safe to call from several threads.
 
@@ -78,7 +83,7 @@ class Link:
         """Return where libvirt writes what QEMU says on a domain's behalf."""
         if self._root is not None:
             return self._root / "log" / "qemu" / f"{domain}.log"
-        if self.uri == SYSTEM:
+        if self.privileged:
             return Path("/var/log/libvirt/qemu", f"{domain}.log")
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cache / "libvirt" / "qemu" / "log" / f"{domain}.log"
@@ -102,7 +107,7 @@ class Link:
         try:
             return libvirt.open(self.uri)
         except libvirt.libvirtError as e:
-            need = "a running libvirtd or virtqemud that this user may use" if self.uri == SYSTEM else "libvirtd"
+            need = "a running libvirtd or virtqemud that this user may use" if self.privileged else "libvirtd"
             raise ConfigError(f"-P uri={self.uri}: needs {need}: {message_of(e)}") from e
 
     def _open_embedded(self) -> Any:

@@ -1,0 +1,339 @@
+"""The qemu platform with real libvirt and real QEMU: guests of one sector first, then the test OS."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kola.arch import get_arch, host_arch
+from kola.errors import ConfigError, Loss, PlatformError
+from kola.platform import Instance, Prepared
+from kola.spec import Disk, MachineSpec, Nic
+from kola.wait import wait_until
+from platforms.qemu import accel, lifecycle, probe_guest
+from platforms.qemu.driver import Qemu
+from platforms.qemu.options import Options
+from platforms.qemu.process import find_guest
+
+from .qemu_guests import (
+    CONFIG,
+    HALT,
+    OWNER,
+    POWER_OFF,
+    RUN,
+    SMALL,
+    context_in,
+    image_of,
+    killed_run,
+    make_disk,
+    running,
+)
+
+TESTOS = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola") / "testos/x86_64/disk.qcow2"
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="qemu-system-x86_64 is not installed"),
+    pytest.mark.skipif(host_arch().name != "x86_64", reason="the guests here are x86_64 code"),
+]
+needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason=f"the test OS is not built: {TESTOS} is missing")
+
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder with a short path, as libvirt's sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="kq-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def qemu(folder: Path) -> Qemu:
+    """One for all tests: libvirt's embedded driver is one a process."""
+    return Qemu(Options(), host_arch(), context_in(folder))
+
+
+@pytest.fixture(scope="module")
+def idle(qemu: Qemu, folder: Path) -> Prepared:
+    return qemu.prepare(image_of(make_disk(folder / "halt.img", HALT)))
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    return f"kola-{RUN}-main-{request.node.name.removeprefix('test_')[:40]}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(folder: Path) -> Iterator[None]:
+    yield
+    assert running() == []
+    assert list(folder.glob("scratch/kola-*")) == []
+
+
+def _loss(instance: Instance, seconds: float) -> Loss:
+    loss = wait_until(instance.lost, seconds, what=f"the loss of {instance.name}")
+    assert loss is not None
+    return loss
+
+
+# -- accelerator -----------------------------------------------------------------------------------------------------
+
+
+def test_the_probe_guest_answers_under_tcg_in_time(tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-system-x86_64") or ""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(probe_guest.boot_sector())
+    os.truncate(disk, probe_guest.DISK_BYTES)
+    command = accel.probe_command(host_arch(), emulator, "tcg", "max", disk)
+    assert accel.run_probe(command, seconds=30) is None
+
+
+def test_a_guest_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-system-x86_64") or ""
+    command = accel.probe_command(host_arch(), emulator, "tcg", "max", make_disk(tmp_path / "halt.img", HALT))
+    began = time.monotonic()
+    assert accel.run_probe(command, seconds=1) == "/dev/kvm opens but ran no guest within 1 s"
+    assert time.monotonic() - began < 5
+
+
+def test_qemus_own_complaint_is_the_reason(tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-system-x86_64") or ""
+    command = accel.probe_command(host_arch(), emulator, "tcg", "no-such-cpu", make_disk(tmp_path / "halt.img", HALT))
+    assert "unable to find CPU model 'no-such-cpu'" in (accel.run_probe(command, seconds=30) or "")
+
+
+def test_kvm_or_a_reason_why_not(tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-system-x86_64") or ""
+    found = accel.choose("auto", host_arch(), emulator, "host", tmp_path)
+    if found.name == "kvm":
+        assert found.slowness == 1.0
+        return
+    assert found.slowness > 1
+    assert found.note.endswith(": using tcg")
+    assert "/dev/kvm" in found.note
+    with pytest.raises(ConfigError, match=r"-P accelerator=kvm: .*allowed here: auto, tcg"):
+        accel.choose("kvm", host_arch(), emulator, "host", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_device_there_is_no_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "KVM_DEVICE", tmp_path / "kvm")
+    assert accel.choose("auto", host_arch(), "qemu", "host", tmp_path).note.startswith("there is no ")
+    assert "no s390x guest" in accel.choose("auto", get_arch("s390x"), "qemu", "host", tmp_path).note
+
+
+# -- machines of one sector ------------------------------------------------------------------------------------------
+
+
+def test_a_machine_runs_and_is_gone(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    nics = (Nic(), Nic("52:54:00:ab:cd:ef"))
+    spec = dataclasses.replace(SMALL, disk_gib=3, disks=(Disk(1, serial="data"),), nics=nics)
+    began = time.monotonic()
+    with qemu.launch(spec, CONFIG, name, idle) as machine:
+        started = time.monotonic() - began
+        assert started < 10  # 0.5 s on an idle host
+        assert (machine.name, machine.address, machine.id != "") == (name, "127.0.0.1", True)
+        assert machine.journal_path == folder / "machines" / name / "journal.jsonl"
+        wait_until(lambda: "Booting from" in machine.console(), 30)
+        assert machine.lost() is None
+        socket.create_connection((machine.address, machine.port), 5).close()  # user-mode network listens
+        config = folder / "scratch" / name / "config.ign"
+        assert config.read_bytes() == CONFIG
+        assert config.stat().st_mode & 0o777 == 0o600
+        look = ["qemu-img", "info", "-U", "--output=json", str(config.parent / "root.qcow2")]
+        assert json.loads(subprocess.check_output(look))["virtual-size"] == 3 << 30
+        found = find_guest(name)
+        assert found is not None
+        environment = found.environment()
+        found.close()
+        assert (environment["KOLA_MACHINE_RUN_ID"], environment["KOLA_MACHINE_WORKER"]) == (RUN, "main")
+        began = time.monotonic()
+    assert time.monotonic() - began < 3  # 0.02 s on an idle host
+    assert find_guest(name) is None
+    assert not (folder / "scratch" / name).exists()
+    assert {path.name for path in (folder / "machines" / name).iterdir()} == {
+        "console.txt", "journal.jsonl", "ignition.jsonl", "qemu.log",
+    }  # fmt: skip
+    assert f"-name guest={name}" in (folder / "machines" / name / "qemu.log").read_text()
+
+
+def test_a_disk_that_does_not_boot(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    prepared = dataclasses.replace(idle, image_ref=str(make_disk(folder / "empty.img", b"")))
+    with qemu.launch(SMALL, CONFIG, name, prepared) as machine:
+        loss = _loss(machine, 30)
+    assert (loss.kind, loss.summary) == ("no-boot", "no bootable system: Boot failed: not a bootable disk")
+
+
+def test_power_off_from_inside(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    prepared = dataclasses.replace(idle, image_ref=str(make_disk(folder / "off.img", POWER_OFF)))
+    with qemu.launch(SMALL, CONFIG, name, prepared) as machine:
+        loss = _loss(machine, 30)
+    assert (loss.kind, loss.summary) == ("exit", "the machine was powered off from inside")
+
+
+def test_qemu_that_is_killed(qemu: Qemu, idle: Prepared, name: str) -> None:
+    with qemu.launch(SMALL, CONFIG, name, idle) as machine:
+        process = find_guest(name)
+        assert process is not None
+        os.kill(process.pid, signal.SIGTERM)
+        process.close()
+        loss = _loss(machine, 10)
+    assert loss.kind == "exit"
+    assert loss.summary.startswith("QEMU ended unexpectedly: qemu-system-x86_64: terminating on signal 15")
+
+
+def test_reset_gives_a_lost_machine_a_new_life(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    prepared = dataclasses.replace(idle, image_ref=str(make_disk(folder / "empty.img", b"")))
+    with qemu.launch(SMALL, CONFIG, name, prepared) as machine:
+        _loss(machine, 30)
+        machine.reset()
+        assert machine.lost() is None
+        assert _loss(machine, 30).kind == "no-boot"
+        assert machine.console().count("No bootable device.") == 2
+
+
+def test_a_port_that_someone_else_took(
+    qemu: Qemu, idle: Prepared, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        free = lifecycle._free_port
+        ports = iter([taken, taken])
+        monkeypatch.setattr(lifecycle, "_free_port", lambda: next(ports, None) or free())
+        with qemu.launch(SMALL, CONFIG, name, idle) as machine:
+            assert machine.port != taken
+            assert machine.lost() is None
+
+
+def test_qemu_that_does_not_start_leaves_nothing(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    prepared = dataclasses.replace(idle, accelerator="tcg")
+    odd = Qemu(Options(cpu="no-such-cpu"), host_arch(), qemu.context)
+    odd._link = qemu._link
+    with pytest.raises(PlatformError, match=f"{name}: QEMU does not start: unable to find CPU model 'no-such-cpu'"):
+        odd.launch(SMALL, CONFIG, name, prepared).__enter__()
+    assert not (folder / "scratch" / name).exists()
+
+
+def test_bad_input_is_one_line(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    broken = folder / "broken.qcow2"
+    broken.write_bytes(b"QFI\xfb\0\0\0\3")
+    with pytest.raises(ConfigError, match=r"image .*broken\.qcow2: .*") as caught:
+        qemu.prepare(image_of(broken))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="needs an image"):
+        qemu.prepare(None)
+    with pytest.raises(ConfigError, match=r"architecture s390x; allowed: x86_64"):
+        Qemu(Options(), get_arch("s390x"), qemu.context).prepare(image_of(broken))
+    with pytest.raises(ConfigError, match="at most"):
+        qemu.launch(dataclasses.replace(SMALL, nics=(Nic(),) * 20), CONFIG, name, idle).__enter__()
+    big = folder / "big.img"
+    big.touch()
+    os.truncate(big, 2 << 30)
+    with pytest.raises(ConfigError, match=r"disk_gib=1 is less than the image's own 2\.0 GiB"):
+        qemu.launch(
+            dataclasses.replace(SMALL, disk_gib=1), CONFIG, name, dataclasses.replace(idle, image_ref=str(big))
+        ).__enter__()
+    with pytest.raises(ConfigError, match="run_id"):
+        qemu.sweep(owner=OWNER)
+
+
+def test_a_scratch_folder_with_a_long_path(folder: Path) -> None:
+    long = folder / ("x" * 60)
+    long.mkdir()
+    with pytest.raises(ConfigError, match=r"at most .*TMPDIR"):
+        Qemu(Options(), host_arch(), dataclasses.replace(context_in(folder), scratch=long))._link.connection()
+    assert list(long.iterdir()) == []
+
+
+# -- kept machines, killed runs --------------------------------------------------------------------------------------
+
+
+def test_a_kept_machine_stays_until_it_is_swept(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    with qemu.launch(SMALL, CONFIG, name, idle) as machine:
+        machine.keep()
+    process = find_guest(name)
+    assert process is not None
+    try:
+        assert process.alive()
+        assert (folder / "scratch" / name / "root.qcow2").exists()
+        assert qemu.sweep(owner=OWNER, run_id=RUN, keep=[name]) == []
+        assert qemu.sweep(owner="someone else", run_id=RUN) == []
+        assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw7") == []
+        assert qemu.sweep(owner=OWNER, older_than=3600) == []
+        assert process.alive()
+        assert qemu.sweep(owner=OWNER, run_id=RUN) == [name]
+        assert not process.alive()
+        assert qemu.sweep(owner=OWNER, run_id=RUN) == []
+    finally:
+        process.kill()
+        process.close()
+    assert (folder / "machines" / name / "qemu.log").exists()
+
+
+def test_sweep_after_a_killed_process(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    killed_run(folder, name, idle.image_ref, "qemu:///embed")
+    process = find_guest(name)
+    assert process is not None
+    process.close()
+    assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw0") == []
+    assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw9") == [name]
+    assert find_guest(name) is None
+    assert not (folder / "scratch" / name).exists()
+
+
+def test_sweep_finds_files_of_a_machine_that_is_gone(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
+    killed_run(folder, name, idle.image_ref, "qemu:///embed")
+    lifecycle.end(name)
+    assert qemu.sweep(owner=OWNER, run_id=RUN) == [name]
+    assert not (folder / "scratch" / name).exists()
+
+
+# -- the test OS -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def testos(idle: Prepared) -> Prepared:
+    return dataclasses.replace(idle, image_ref=str(TESTOS.resolve()))
+
+
+def _boot_seconds(prepared: Prepared) -> float:
+    return 30 * prepared.slowness
+
+
+@needs_testos
+def test_kernel_panic_by_a_kernel_argument(qemu: Qemu, testos: Prepared, name: str) -> None:
+    spec = MachineSpec(1024, kernel_args=("rdinit=/nonexistent",), first_boot_kernel_args=("kola.first=1",))
+    with qemu.launch(spec, CONFIG, name, testos) as machine:
+        loss = _loss(machine, _boot_seconds(testos))
+        command_line = next(line for line in machine.console().splitlines() if "Kernel command line:" in line)
+    assert loss.kind == "panic"
+    assert "Unable to mount root fs" in loss.summary
+    assert "ignition.firstboot kola.first=1 " in command_line
+    assert command_line.rstrip().endswith(" rdinit=/nonexistent")
+
+
+@needs_testos
+def test_a_config_that_ignition_refuses(qemu: Qemu, testos: Prepared, name: str) -> None:
+    with qemu.launch(MachineSpec(1024), b'{"ignition": {"version": "9.9.9"}}', name, testos) as machine:
+        loss = _loss(machine, _boot_seconds(testos))
+    assert (loss.kind, loss.summary) == ("ignition", "Ignition failed: unsupported config version")
+
+
+@needs_testos
+def test_emergency_shell(qemu: Qemu, testos: Prepared, name: str) -> None:
+    spec = MachineSpec(1024, kernel_args=("rd.systemd.unit=emergency.target",))
+    with qemu.launch(spec, CONFIG, name, testos) as machine:
+        loss = _loss(machine, _boot_seconds(testos))
+    assert loss.kind == "emergency"
+
+
