@@ -13,7 +13,7 @@ _RECORD = re.compile(r"audit\((\d+\.\d+):(\d+)\)")
 _DENIED = re.compile(r"avc:\s+denied\s+\{\s*(?P<permissions>[^}]*?)\s*\}\s+for\s+(?P<fields>.*)")
 _FIELD = re.compile(r'(?P<name>[a-z_]+)=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s\']+))')
 _HEX = re.compile(r"(?:[0-9A-F]{2})+")
-_OBJECT_FIELDS = ("path", "name", "dest", "src", "service", "capability", "ioctlcmd", "kmod")
+_OBJECT_FIELDS = ("path", "name", "dest", "src", "service", "kmod")
 _TEXT_FIELDS = {"path", "name", "comm"}
 _NOT_PRINTED = re.compile(r"auditd?_printk_skb: (\d+) callbacks suppressed")
 _NEAR = 20_000  # characters in which a neighbouring record is looked for
@@ -76,7 +76,7 @@ class Denial:
         permissions: as written, such as ``read write``.
         target: type of the object's context.
         tclass: class of the object, such as ``file``.
-        object: its path, name, port or capability; empty if the record has none.
+        object: its path, name or port; empty if the record has none.
         comm: the program; empty if unknown.
         permissive: it was only logged, not prevented.
     """

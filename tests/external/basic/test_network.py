@@ -37,5 +37,5 @@ def test_names_are_resolved(machine: Machine) -> None:
 
 def test_own_name_is_resolved(machine: Machine) -> None:
     """The machine knows its own name: without it sudo warns and some programs wait for a time-out."""
-    assert machine.run('getent hosts "$(uname -n)"').stdout.split()[1:] == ["kola-basic"]
+    assert "kola-basic" in machine.run('getent hosts "$(uname -n)"').stdout.split()
     assert machine.run("sudo -n true").stderr == ""

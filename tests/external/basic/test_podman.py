@@ -22,12 +22,3 @@ def test_podman_info(machine: Machine, rootless: bool) -> None:  # noqa: FBT001 
     assert info["host"]["cgroupVersion"] == "v2"
     assert info["store"]["graphDriverName"] == "overlay"
     assert info["host"]["security"]["rootless"] is rootless
-
-
-def test_container_is_a_world_of_its_own(machine: Machine) -> None:
-    """A container made of the system's own tree runs, is process 1 in there, and leaves nothing."""
-    script = "echo $$; cat /proc/1/comm; hostname; id -u"
-    run = f"podman run --rm --hostname inside --network none --rootfs /:O sh -c '{script}'"
-    result = machine.run(run, sudo=True, timeout=300)
-    assert result.stdout.split() == ["1", "sh", "inside", "0"]
-    assert machine.run("podman ps --all --quiet", sudo=True, timeout=180).stdout == ""
