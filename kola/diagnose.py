@@ -28,7 +28,7 @@ _PANIC_CAUSE = re.compile(
 )
 _IGNITION = re.compile(r"(?:ignition\[\d+\]: |^)(?:EMERGENCY|ALERT|CRITICAL) *: (?P<why>.*)$")  # Ignition's log levels
 _IGNITION_END = re.compile(r"Ignition failed: (?P<why>.*)$")
-_IGNITION_UNIT = re.compile(r"Failed to start (?P<unit>ignition-\S+\.service)")
+_IGNITION_UNIT = re.compile(r"Failed to start ignition-")  # systemd shortens what follows
 _EMERGENCY = re.compile(
     r"You are in emergency mode"  # systemd's emergency.service
     r"|Entering emergency mode"  # dracut

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from platforms.qemu.domain import Guest
     from platforms.qemu.process import Process
 
-QUIET_SECONDS = 1.0  # a dying machine says several things: it is judged once it has fallen silent
-LONGEST_SECONDS = 6.0  # ... or has talked for so long
-IGNITION_SECONDS = 3.0  # after an emergency shell, time for the journal that tells whether Ignition is to blame
+# A dying machine says several things: it is judged once it has been silent for the first number of seconds, or has
+# talked for the second. An emergency shell gets time for the journal that tells whether Ignition is to blame, and
+# Ignition gets time for its message, which takes a slow machine 10 s to write.
+PATIENCE = {"emergency": (3.0, 6.0), "ignition": (5.0, 20.0)}
+PATIENCE_ELSE = (1.0, 6.0)
 EXIT_SECONDS = 0.5  # libvirt's event, which tells why QEMU ended, may come after its end
 
 
@@ -93,8 +95,8 @@ class DeathWatch:
             return None
         if ignition_has_spoken(loss):
             return loss
-        patience = IGNITION_SECONDS if loss.kind == "emergency" else QUIET_SECONDS
-        certain = now - self._last_news >= patience or now - self._suspected >= LONGEST_SECONDS
+        silence, talk = PATIENCE.get(loss.kind, PATIENCE_ELSE)
+        certain = now - self._last_news >= silence or now - self._suspected >= talk
         return loss if certain else None
 
     def verdict(self) -> Loss | None:

@@ -50,7 +50,7 @@ def host_daemon() -> Iterator[None]:
         pytest.skip("no libvirtd serves qemu:///system, and starting one needs root, libvirtd and unshare")
     with tempfile.TemporaryDirectory(prefix="kqd-", ignore_cleanup_errors=True) as name:
         own = Path(name)
-        for part in ("etc", "lib", "cache", "log"):
+        for part in ("etc", "lib", "cache"):
             (own / part).mkdir()
         # Settings of a host whose QEMU may use /dev/kvm: elsewhere libvirtd looks at QEMU anew for every step.
         (own / "etc/qemu.conf").write_text(
@@ -58,10 +58,10 @@ def host_daemon() -> Iterator[None]:
         )
         (own / "etc/libvirtd.conf").write_text('auth_unix_rw = "none"\n')
         script = "mount --make-rprivate /\nmount --bind $0/etc /etc/libvirt\n"
-        for part in ("lib", "cache", "log"):
+        for part in ("lib", "cache"):
             script += f"mkdir -p /var/{part}/libvirt\nmount --bind $0/{part} /var/{part}/libvirt\n"
         script += f"exec {libvirtd} -f $0/etc/libvirtd.conf -p $0/pid\n"
-        with (own / "log.txt").open("w") as log:
+        with (own / "log").open("w") as log:
             daemon = subprocess.Popen(["unshare", "-m", "sh", "-ec", script, name], stdout=log, stderr=log)
         try:
             wait_until(SOCKETS[0].exists, 20, what="libvirtd")

@@ -24,9 +24,8 @@ IGNITION = json.dumps(
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instance, "QUIET_SECONDS", 0.2)
-    monkeypatch.setattr(instance, "IGNITION_SECONDS", 0.6)
-    monkeypatch.setattr(instance, "LONGEST_SECONDS", 1.5)
+    monkeypatch.setattr(instance, "PATIENCE", {"emergency": (0.6, 1.5), "ignition": (1.2, 3)})
+    monkeypatch.setattr(instance, "PATIENCE_ELSE", (0.2, 1.5))
 
 
 class Logs:
@@ -112,6 +111,13 @@ def test_an_emergency_that_ignition_is_to_blame_for(logs: Logs) -> None:
     loss = logs.watch.poll()
     assert loss is not None
     assert (loss.kind, loss.summary) == ("ignition", "Ignition failed: bad config")
+
+
+def test_a_failed_unit_of_ignition_waits_longer_for_its_message(logs: Logs) -> None:
+    logs.say(b"[FAILED] Failed to start ignition-fetch-offli\xe2\x80\xa6ice - Ignition (fetch-offline).\r\n" + EMERGENCY)
+    began = time.monotonic()
+    assert logs.loss().kind == "ignition"
+    assert time.monotonic() - began > 1.1
 
 
 def test_after_a_reset_the_past_does_not_count(logs: Logs) -> None:
