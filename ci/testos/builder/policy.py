@@ -25,6 +25,9 @@ def build(definition: Definition, output: Output, root: Path, scratch: Path, res
         output.run(["chroot", tree, "semodule", "--noreload", "--install", *modules])
         if definition.selinux_booleans:
             output.run(["chroot", tree, "setsebool", "-N", "-P", *definition.selinux_booleans])
+        # Logins without the range of all categories: a container, with its two, may then write into their pipes.
+        for place in ("default/seusers", "default/active/seusers"):
+            shutil.copy(definition.policy / "seusers", tree / _STORE / place)
         for folder in (tree / _STORE).rglob("*"):
             if folder.is_dir() and not folder.is_symlink():
                 folder.chmod(0o755)
