@@ -104,6 +104,7 @@ class Link:
     def _open(self) -> Any:
         if self.uri == EMBED:
             return self._open_embedded()
+        # Not in a process that has used the embedded driver: libvirt then takes every qemu: URI for an embedded one.
         try:
             return libvirt.open(self.uri)
         except libvirt.libvirtError as e:

@@ -11,7 +11,8 @@ from kola.spec import MachineSpec
 from platforms.qemu import probe_guest
 from platforms.qemu.process import guests
 
-RUN = "itqemu" + str(os.getpid())
+# In the environment, so that the processes that a test starts are of the same run.
+RUN = os.environ.setdefault("KOLA_TEST_QEMU_RUN", f"itqemu{os.getpid()}")
 OWNER = "integration"
 SMALL = MachineSpec(memory_mib=256, vcpus=1)
 CONFIG = b'{"ignition": {"version": "3.3.0"}}'
