@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pwd
 import re
 import shutil
 import tempfile
@@ -22,7 +21,6 @@ _SOCKET_LIMIT = 107
 _SOCKET_TAIL = len("/lib/qemu/domain-NNN-") + 20 + len("/monitor.sock")
 _CAPABILITIES = Path("cache", "qemu", "capabilities")
 _QEMU_SPEAKS = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z \S*qemu\S*: )")
-_COMPILED_IN_USER = "libvirt-qemu"
 
 
 @functools.cache
@@ -112,8 +110,6 @@ class Link:
             raise ConfigError(f"-P uri={self.uri}: needs {need}: {message_of(e)}") from e
 
     def _open_embedded(self) -> Any:
-        if os.geteuid() == 0:
-            _need_user(_COMPILED_IN_USER)
         root = Path(tempfile.mkdtemp(dir=self._scratch, prefix="lv-"))
         if len(str(root)) + _SOCKET_TAIL > _SOCKET_LIMIT:
             root.rmdir()
@@ -131,21 +127,20 @@ class Link:
             connection = libvirt.open(f"{EMBED}?root={root}")
         except libvirt.libvirtError as e:
             shutil.rmtree(root, ignore_errors=True)
-            raise ConfigError(f"-P uri={EMBED}: {message_of(e)}") from e
+            raise ConfigError(f"-P uri={EMBED}: {_with_remedy(message_of(e))}") from e
         self._root = root
         # The folder goes with this object or at the end of the process; a killed process leaves it to the sweep.
         weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
         return connection
 
 
-def _need_user(name: str) -> None:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(
-            f"libvirt's driver, run as root, needs the user '{name}': install libvirt-daemon-system, or run "
-            f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
-        ) from None
+def _with_remedy(message: str) -> str:
+    """Say what to do where libvirt, run as root, looks for the user that it was compiled for, whatever its settings."""
+    missing = re.search(r"Failed to parse (?:user|group) '(\S+)'", message)
+    if missing is None:
+        return message
+    create = f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {missing[1]}"
+    return f"as root libvirt needs the user '{missing[1]}': run {create}"
 
 
 def _qemu_conf() -> str:

@@ -229,6 +229,12 @@ def test_a_log_that_cannot_be_read_is_no_excuse() -> None:
     assert exit_loss("", powered_off=False).kind == "exit"
 
 
+def test_a_panic_of_a_kernel_that_prints_no_times() -> None:
+    loss = diagnose("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\r\n")
+    assert loss is not None
+    assert loss.kind == "panic"
+
+
 def test_a_panic_behind_a_login_prompt() -> None:
     loss = diagnose("testos login: [  100.2] Kernel panic - not syncing: softlockup: hung tasks\r\n")
     assert loss is not None

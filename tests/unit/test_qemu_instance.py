@@ -114,7 +114,8 @@ def test_an_emergency_that_ignition_is_to_blame_for(logs: Logs) -> None:
 
 
 def test_a_failed_unit_of_ignition_waits_longer_for_its_message(logs: Logs) -> None:
-    logs.say(b"[FAILED] Failed to start ignition-fetch-offli\xe2\x80\xa6ice - Ignition (fetch-offline).\r\n" + EMERGENCY)
+    unit = b"[FAILED] Failed to start ignition-fetch-offli\xe2\x80\xa6ice - Ignition (fetch-offline).\r\n"
+    logs.say(unit + EMERGENCY)
     began = time.monotonic()
     assert logs.loss().kind == "ignition"
     assert time.monotonic() - began > 1.1

@@ -103,6 +103,13 @@ def test_a_label_that_is_not_there() -> None:
     assert kargs.find_partition(b"\0" * 17408, "boot") is None
 
 
+@needs_tools
+def test_a_partition_table_that_is_cut_off(disk: Path) -> None:
+    gpt = (disk.parent / "disk.raw").read_bytes()[: 3 * 512]
+    assert kargs.find_partition(gpt, "boot") == kargs.Partition(2 * MIB, 32 * MIB)
+    assert kargs.find_partition(gpt, "home") is None
+
+
 def test_an_entry_without_options_gets_some() -> None:
     assert kargs.with_options("title x\n", ["a", "b"]) == "title x\noptions a b\n"
 
