@@ -305,7 +305,7 @@ class Machine:
         file = self._link.journal_file
         if file is not None and self._journal_arrives:
             token = secrets.token_hex(8)
-            # By a stream: journald takes it up no sooner than what is already waiting for it, the kernel's messages too.
+            # By a stream: journald takes it up no sooner than what already waits for it, the kernel's messages too.
             self.run(["systemd-cat", "-t", SYNC, "echo", token])
             try:
                 wait_until(
