@@ -101,9 +101,7 @@ def inspect(path: Path, cache: Path, progress: Progress | None = None) -> Verdic
     return verdict
 
 
-def unpack(
-    path: Path, verdict: Verdict, cache: Path, progress: Progress | None = None
-) -> Path:
+def unpack(path: Path, verdict: Verdict, cache: Path, progress: Progress | None = None) -> Path:
     """Decompress an image into the cache, once; several processes may ask for it at the same time.
 
     Args:
@@ -193,7 +191,10 @@ def _qemu_img_check(path: Path) -> None:
         raise ConfigError("qemu-img is not installed; ci/setup installs what kola needs")
     done = subprocess.run(
         [qemu_img, "check", "-U", "-f", "qcow2", str(path.absolute())],
-        capture_output=True, text=True, errors="replace", check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     # 0: consistent; 3: leaked clusters, which only waste space.
     if done.returncode not in {0, 3}:
@@ -238,9 +239,7 @@ def _sha256(path: Path, progress: Progress | None) -> str:
     return digest.hexdigest()
 
 
-def _decompress(
-    path: Path, kind: str, packed: BinaryIO, unpacked: BinaryIO, progress: Progress | None
-) -> None:
+def _decompress(path: Path, kind: str, packed: BinaryIO, unpacked: BinaryIO, progress: Progress | None) -> None:
     size = path.stat().st_size
     zeros = bytes(_SPARSE_CHUNK)
     # Closing it closes nothing else: both leave the file that they were given open.

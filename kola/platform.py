@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from kola.arch import Arch
@@ -96,6 +96,39 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a sweep may touch; None stands for any. Without a run or an age it is refused: that would be everything.
+
+    Attributes:
+        owner: only this owner's.
+        run_id: only this run's.
+        worker: only what this process of the run made.
+        older_than: only what is older than so many seconds.
+        keep: names of machines to leave alone, with every file that they need.
+    """
+
+    owner: str
+    run_id: str | None = None
+    worker: str | None = None
+    older_than: float | None = None
+    keep: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.run_id is None and self.older_than is None:
+            raise ConfigError("sweep: say which run (run_id) or which age (older_than)")
+
+    def covers(self, *, name: str, owner: str, run_id: str, worker: str, age: float) -> bool:
+        """Tell whether something with these tags, of that age in seconds, may go."""
+        return (
+            owner == self.owner
+            and name not in self.keep
+            and self.run_id in {None, run_id}
+            and self.worker in {None, worker}
+            and (self.older_than is None or age > self.older_than)
+        )
+
+
 class Platform(ABC):
     """A driver. Constructed in every process of a run; ``prepare`` is called in the controller only.
 
@@ -142,29 +175,14 @@ class Platform(ABC):
         """
 
     @abstractmethod
-    def sweep(
-        self,
-        *,
-        owner: str,
-        run_id: str | None = None,
-        worker: str | None = None,
-        older_than: float | None = None,
-        keep: Collection[str] = (),
-    ) -> list[str]:
+    def sweep(self, scope: Scope) -> list[str]:
         """Remove what runs left behind, found by tag; idempotent, safe beside living runs of others.
 
-        Args:
-            owner: only this owner's.
-            run_id: only this run's; this or ``older_than`` is mandatory.
-            worker: only what this process of the run made.
-            older_than: only what is older than so many seconds.
-            keep: names of machines to leave alone, with every file that they need.
-
         Returns:
-            The names of what was removed.
+            The names of what was removed, sorted.
 
         Raises:
-            ConfigError: neither ``run_id`` nor ``older_than`` was given.
+            PlatformError: something could not be removed; everything else was.
         """
 
 
@@ -190,7 +208,7 @@ def load_platform(name: str) -> type[Platform]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as e:
-        if e.name == module_name:
+        if f"{module_name}.".startswith(f"{e.name}."):
             raise ConfigError(f"platform '{name}': no module '{module_name}'") from e
         extra = name.partition(":")[0]
         raise ConfigError(f"platform '{name}' needs the Python module '{e.name}': pip install 'kola[{extra}]'") from e

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola.arch import get_arch
 from kola.errors import ConfigError, PlatformError
-from kola.platform import Platform, RunContext, load_platform
+from kola.platform import Platform, RunContext, Scope, load_platform
 from kola.process import ProcessId
 from kola.wait import wait_until
 
@@ -158,7 +158,7 @@ def clear_run(record: RunRecord, platform: Platform, keep: Collection[str] = ())
     Raises:
         PlatformError: something could not be removed; the record stays.
     """
-    removed = platform.sweep(owner=record.owner, run_id=record.run_id, keep=keep)
+    removed = platform.sweep(Scope(record.owner, record.run_id, keep=frozenset(keep)))
     if not keep:
         remove_scratch(record.scratch)
         record.path.unlink(missing_ok=True)

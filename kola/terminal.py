@@ -41,7 +41,9 @@ def progress_printer(reporter: Any) -> Callable[[Event], None]:
     """Return a function that prints events as lines of their own between pytest's."""
 
     def show(event: Event) -> None:
-        reporter.ensure_newline()
+        # ensure_newline() knows only of lines that begin with a file's name, which xdist's dots do not.
+        if reporter._tw.width_of_current_line:  # noqa: SLF001 - nothing public tells
+            reporter.write("\n")
         reporter.write_line(f"  {event}", light=True)
 
     return show

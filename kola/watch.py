@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import WaitTimeout
+from kola.platform import Scope
 from kola.process import ProcessId
 from kola.runs import RunRecord, clear_run, write_record
 from kola.wait import wait_until
@@ -192,11 +193,8 @@ class Watch:
             _LOG.exception("the record of the run cannot be written")
 
     def _sweep(self, worker: str | None = None) -> None:
-        record = self.record
-        self._attempt(
-            worker or "the run",
-            lambda: self.platform.sweep(owner=record.owner, run_id=record.run_id, worker=worker, keep=record.kept),
-        )
+        scope = Scope(self.record.owner, self.record.run_id, worker, keep=frozenset(self.record.kept))
+        self._attempt(worker or "the run", lambda: self.platform.sweep(scope))
 
     def _attempt(self, what: str, remove: Callable[[], list[str]]) -> None:
         """Remove something; what fails is tried again with the whole run, so that only the last error counts."""

@@ -22,9 +22,7 @@ GZIP_FROM = 2048
 Owner = str | int
 
 
-def add_user(
-    config: Config, name: str, *, ssh_keys: Iterable[str] = (), groups: Iterable[str] = ()
-) -> Config:
+def add_user(config: Config, name: str, *, ssh_keys: Iterable[str] = (), groups: Iterable[str] = ()) -> Config:
     """Add a user, or add to the one of that name; keys and groups that are already there stay.
 
     Raises:
@@ -56,8 +54,12 @@ def add_file(
         group: as ``user``.
     """
     file = _given(
-        path=path, mode=mode, contents=_resource(contents), overwrite=overwrite or None,
-        user=_owner(user), group=_owner(group),
+        path=path,
+        mode=mode,
+        contents=_resource(contents),
+        overwrite=overwrite or None,
+        user=_owner(user),
+        group=_owner(group),
     )
     return _with(_without_node(config, path), f"file {path}", {"storage": {"files": [file]}})
 

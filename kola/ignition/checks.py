@@ -15,11 +15,36 @@ if TYPE_CHECKING:
 
 MODE_MAX = 0o7777
 UNIT_SUFFIXES = (
-    ".service", ".socket", ".device", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".snapshot",
-    ".slice", ".scope",
+    ".service",
+    ".socket",
+    ".device",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".target",
+    ".path",
+    ".timer",
+    ".snapshot",
+    ".slice",
+    ".scope",
 )
-RAID_LEVELS = ("linear", "raid0", "0", "stripe", "raid1", "1", "mirror", "raid4", "4", "raid5", "5", "raid6", "6",
-               "raid10", "10")
+RAID_LEVELS = (
+    "linear",
+    "raid0",
+    "0",
+    "stripe",
+    "raid1",
+    "1",
+    "mirror",
+    "raid4",
+    "4",
+    "raid5",
+    "5",
+    "raid6",
+    "6",
+    "raid10",
+    "10",
+)
 UNREDUNDANT_LEVELS = ("linear", "raid0", "0", "stripe")
 _SCHEMES_SINCE = {"data": 0, "http": 0, "https": 0, "tftp": 0, "s3": 0, "gs": 2, "arn": 4}
 _HASHES = {"sha512": (128, 0), "sha256": (64, 1)}
@@ -87,8 +112,10 @@ def _remote_url(scheme: str, value: str) -> Iterator[Remark]:
         yield f"{_short(value)} is not a URL: '%' must be followed by two hexadecimal digits"
     elif scheme == "arn":
         if not _ARN.fullmatch(value.split("?", maxsplit=1)[0]):
-            yield (f"{_short(value)} is not the ARN of an S3 object "
-                   "(arn:PARTITION:s3:::BUCKET/PATH or arn:PARTITION:s3:REGION:ACCOUNT:accesspoint/NAME/object/PATH)")
+            yield (
+                f"{_short(value)} is not the ARN of an S3 object "
+                "(arn:PARTITION:s3:::BUCKET/PATH or arn:PARTITION:s3:REGION:ACCOUNT:accesspoint/NAME/object/PATH)"
+            )
     elif not parts.netloc:
         yield f"{_short(value)} names no host or bucket"
     if scheme in {"s3", "arn"} and "" in parse_qs(parts.query, keep_blank_values=True).get("versionId", ()):

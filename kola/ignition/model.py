@@ -99,9 +99,7 @@ def checked(tree: Any, source: str, *, allow_warnings: bool = False) -> Config:
         wrong.append(f"{finding.path}: {text if needs else finding.text}")
     if wrong:
         more = len(wrong) - _SHOWN_FINDINGS
-        raise ConfigError(
-            f"{source}: {'; '.join(wrong[:_SHOWN_FINDINGS])}{f'; and {more} more' if more > 0 else ''}"
-        )
+        raise ConfigError(f"{source}: {'; '.join(wrong[:_SHOWN_FINDINGS])}{f'; and {more} more' if more > 0 else ''}")
     return Config(tree, source)
 
 

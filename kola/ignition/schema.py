@@ -105,11 +105,7 @@ _IGNITION = Object(
                 {
                     "tls": Field(
                         Object(
-                            {
-                                "certificateAuthorities": Field(
-                                    Items(resource(since=1, required=True), key=by("source"))
-                                )
-                            }
+                            {"certificateAuthorities": Field(Items(resource(since=1, required=True), key=by("source")))}
                         )
                     )
                 }

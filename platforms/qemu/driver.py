@@ -24,11 +24,11 @@ from platforms.qemu.process import find_guest
 from platforms.qemu.tags import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from kola.arch import Arch
     from kola.images import Image
-    from kola.platform import Instance, RunContext
+    from kola.platform import Instance, RunContext, Scope
     from kola.spec import MachineSpec
 
 SUPPORTED_ARCHES = ("x86_64",)
@@ -119,20 +119,9 @@ class Qemu(Platform):
                 if instance.kept:
                     remains.pop_all()
 
-    def sweep(
-        self,
-        *,
-        owner: str,
-        run_id: str | None = None,
-        worker: str | None = None,
-        older_than: float | None = None,
-        keep: Collection[str] = (),
-    ) -> list[str]:
+    def sweep(self, scope: Scope) -> list[str]:
         """Remove what runs left behind; see ``Platform.sweep``. Needs no libvirt: it works on processes and folders."""
-        if run_id is None and older_than is None:
-            raise ConfigError("sweep: say which run (run_id) or which age (older_than)")
-        wanted = orphans.Wanted(owner, run_id, worker, older_than, frozenset(keep))
-        return orphans.sweep(wanted, self.context.scratch)
+        return orphans.sweep(scope, self.context.scratch)
 
     def _tags(self, name: str) -> Tags:
         context = self.context

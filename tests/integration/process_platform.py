@@ -3,16 +3,16 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import psutil
 
-from kola.errors import ConfigError, Loss, PlatformError
+from kola.errors import Loss, PlatformError
 from kola.images import Image
-from kola.platform import Instance, Platform, Prepared
+from kola.platform import Instance, Platform, Prepared, Scope
 from kola.process import ProcessId
 from kola.spec import Capability, MachineSpec
 from kola.wait import wait_until
@@ -119,26 +119,14 @@ class ProcessPlatform(Platform):
                 process.wait()
                 disk.unlink(missing_ok=True)
 
-    def sweep(
-        self,
-        *,
-        owner: str,
-        run_id: str | None = None,
-        worker: str | None = None,
-        older_than: float | None = None,
-        keep: Collection[str] = (),
-    ) -> list[str]:
-        if run_id is None and older_than is None:
-            raise ConfigError("sweep needs run_id or older_than")
+    def sweep(self, scope: Scope) -> list[str]:
         if self.options.broken and Path(self.options.broken).exists():
             raise PlatformError("the provider is down")
-        youngest = time.time() - (older_than or 0)
         removed = []
         for tag, process in machines().items():
-            if tag.owner != owner or run_id not in {None, tag.run_id} or worker not in {None, tag.worker}:
-                continue
             with contextlib.suppress(psutil.NoSuchProcess):
-                if tag.name not in keep and process.create_time() <= youngest:
+                age = time.time() - process.create_time()
+                if scope.covers(name=tag.name, owner=tag.owner, run_id=tag.run_id, worker=tag.worker, age=age):
                     self._remove(process)
                     self._disk(tag.name).unlink(missing_ok=True)
                     removed.append(tag.name)

@@ -16,7 +16,7 @@ import pytest
 
 from kola.arch import host_arch
 from kola.errors import ConfigError
-from kola.platform import Prepared
+from kola.platform import Prepared, Scope
 from kola.wait import wait_until
 from platforms.qemu.driver import Qemu
 from platforms.qemu.options import Options
@@ -100,7 +100,7 @@ def _trial(uri: str, folder: Path, name: str) -> None:
     assert name not in [d.name() for d in qemu._link.connection().listAllDomains()]
     assert (folder / "machines" / name / "qemu.log").exists() or os.geteuid() != 0
     killed_run(folder, name + "-x", idle.image_ref, uri)
-    assert qemu.sweep(owner=OWNER, run_id=RUN) == [name + "-x"]
+    assert qemu.sweep(Scope(owner=OWNER, run_id=RUN)) == [name + "-x"]
 
 
 @pytest.mark.usefixtures("host_daemon")

@@ -16,7 +16,7 @@ import pytest
 
 from kola.arch import get_arch, host_arch
 from kola.errors import ConfigError, Loss, PlatformError
-from kola.platform import Instance, Prepared
+from kola.platform import Instance, Prepared, Scope
 from kola.spec import Disk, MachineSpec, Nic
 from kola.wait import wait_until
 from platforms.qemu import accel, lifecycle, probe_guest
@@ -45,7 +45,6 @@ pytestmark = [
     pytest.mark.skipif(host_arch().name != "x86_64", reason="the guests here are x86_64 code"),
 ]
 needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason=f"the test OS is not built: {TESTOS} is missing")
-
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +199,7 @@ def test_reset_gives_a_lost_machine_a_new_life(qemu: Qemu, idle: Prepared, folde
         assert machine.console().count("No bootable device.") == 2
 
 
-def test_a_port_that_someone_else_took(
-    qemu: Qemu, idle: Prepared, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_that_someone_else_took(qemu: Qemu, idle: Prepared, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -244,7 +241,7 @@ def test_bad_input_is_one_line(qemu: Qemu, idle: Prepared, folder: Path, name: s
             dataclasses.replace(SMALL, disk_gib=1), CONFIG, name, dataclasses.replace(idle, image_ref=str(big))
         ).__enter__()
     with pytest.raises(ConfigError, match="run_id"):
-        qemu.sweep(owner=OWNER)
+        qemu.sweep(Scope(owner=OWNER))
 
 
 def test_a_scratch_folder_with_a_long_path(folder: Path) -> None:
@@ -266,14 +263,14 @@ def test_a_kept_machine_stays_until_it_is_swept(qemu: Qemu, idle: Prepared, fold
     try:
         assert process.alive()
         assert (folder / "scratch" / name / "root.qcow2").exists()
-        assert qemu.sweep(owner=OWNER, run_id=RUN, keep=[name]) == []
-        assert qemu.sweep(owner="someone else", run_id=RUN) == []
-        assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw7") == []
-        assert qemu.sweep(owner=OWNER, older_than=3600) == []
+        assert qemu.sweep(Scope(owner=OWNER, run_id=RUN, keep=frozenset({name}))) == []
+        assert qemu.sweep(Scope(owner="someone else", run_id=RUN)) == []
+        assert qemu.sweep(Scope(owner=OWNER, run_id=RUN, worker="gw7")) == []
+        assert qemu.sweep(Scope(owner=OWNER, older_than=3600)) == []
         assert process.alive()
-        assert qemu.sweep(owner=OWNER, run_id=RUN) == [name]
+        assert qemu.sweep(Scope(owner=OWNER, run_id=RUN)) == [name]
         assert not process.alive()
-        assert qemu.sweep(owner=OWNER, run_id=RUN) == []
+        assert qemu.sweep(Scope(owner=OWNER, run_id=RUN)) == []
     finally:
         process.kill()
         process.close()
@@ -285,8 +282,8 @@ def test_sweep_after_a_killed_process(qemu: Qemu, idle: Prepared, folder: Path, 
     process = find_guest(name)
     assert process is not None
     process.close()
-    assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw0") == []
-    assert qemu.sweep(owner=OWNER, run_id=RUN, worker="gw9") == [name]
+    assert qemu.sweep(Scope(owner=OWNER, run_id=RUN, worker="gw0")) == []
+    assert qemu.sweep(Scope(owner=OWNER, run_id=RUN, worker="gw9")) == [name]
     assert find_guest(name) is None
     assert not (folder / "scratch" / name).exists()
 
@@ -294,7 +291,7 @@ def test_sweep_after_a_killed_process(qemu: Qemu, idle: Prepared, folder: Path, 
 def test_sweep_finds_files_of_a_machine_that_is_gone(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:
     killed_run(folder, name, idle.image_ref, "qemu:///embed")
     lifecycle.end(name)
-    assert qemu.sweep(owner=OWNER, run_id=RUN) == [name]
+    assert qemu.sweep(Scope(owner=OWNER, run_id=RUN)) == [name]
     assert not (folder / "scratch" / name).exists()
 
 
@@ -336,5 +333,3 @@ def test_emergency_shell(qemu: Qemu, testos: Prepared, name: str) -> None:
     with qemu.launch(spec, CONFIG, name, testos) as machine:
         loss = _loss(machine, _boot_seconds(testos))
     assert loss.kind == "emergency"
-
-

@@ -57,7 +57,8 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     qemu_img("create", "-f", "qcow2", made["table at the end"], "1G")
     subprocess.run(
         ["qemu-io", "-f", "qcow2", "-c", "write -z 600M 64k", made["table at the end"]],
-        check=True, stdout=subprocess.DEVNULL,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     made["odd size"] = folder / "odd.qcow2"
     (folder / "odd.raw").write_bytes(rng.randbytes(MIB + 512))
@@ -66,7 +67,14 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 QCOW2 = [
-    "plain", "compressed", "zstd", "small clusters", "version 2", "wide entries", "empty", "table at the end",
+    "plain",
+    "compressed",
+    "zstd",
+    "small clusters",
+    "version 2",
+    "wide entries",
+    "empty",
+    "table at the end",
     "odd size",
 ]
 
@@ -398,9 +406,7 @@ def test_bad_metadata(text: str, says: str, tmp_path: Path) -> None:
         ("fedora-coreos-43.20250101.dev.0-qemu.x86_64.qcow2", ("43.20250101.dev.0", "x86_64", "")),
     ],
 )
-def test_names_of_fedora_coreos(
-    name: str, known: tuple[str, str, str], disks: dict[str, Path], tmp_path: Path
-) -> None:
+def test_names_of_fedora_coreos(name: str, known: tuple[str, str, str], disks: dict[str, Path], tmp_path: Path) -> None:
     disk = tmp_path / name
     shutil.copyfile(disks["raw" if name.endswith(".raw") else "plain"], disk)
     image = get(disk, tmp_path, arch=get_arch(known[1]))

@@ -65,8 +65,10 @@ def test_bad_key_is_one_line(tmp_path: Path, text: str) -> None:
 
 
 @keygen
-@pytest.mark.parametrize(("arguments", "reason"), [(["-t", "rsa", "-N", ""], "must be ed25519"),
-                                                   (["-t", "ed25519", "-N", "secret"], "not an unencrypted")])
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["-t", "rsa", "-N", ""], "must be ed25519"), (["-t", "ed25519", "-N", "secret"], "not an unencrypted")],
+)
 def test_other_kinds_are_refused(tmp_path: Path, arguments: list[str], reason: str) -> None:
     path = tmp_path / "id"
     subprocess.run(["ssh-keygen", "-q", *arguments, "-f", path], check=True)

@@ -38,7 +38,7 @@ def test_remote_line(
 
 
 @pytest.mark.parametrize(
-    "script", ["echo 'a\"b' \"$0\" $#", "printf '%s\\n' \\\\ \"x  y\"", "cat <<'E'\n$HOME `id`\nE\n"]
+    "script", ['echo \'a"b\' "$0" $#', "printf '%s\\n' \\\\ \"x  y\"", "cat <<'E'\n$HOME `id`\nE\n"]
 )
 def test_remote_line_survives_a_login_shell(script: str) -> None:
     direct = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout

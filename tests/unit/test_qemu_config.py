@@ -11,7 +11,6 @@ from kola.platform import parse_options
 from platforms.qemu import PLATFORM
 from platforms.qemu.domain import KOLA_NS, QEMU_NS, ExtraDisk, Guest, domain_xml, mac_for
 from platforms.qemu.options import Options
-from platforms.qemu.orphans import Wanted
 from platforms.qemu.tags import Tags
 
 TAGS = Tags(
@@ -150,20 +149,3 @@ def test_a_copied_tags_file_does_not_speak_for_another_folder(tmp_path: Path) ->
     tags.write()
     (tmp_path / "tags.json").write_text((tmp_path / "else/tags.json").read_text())
     assert Tags.from_folder(tmp_path) is None
-
-
-@pytest.mark.parametrize(
-    ("wanted", "expected"),
-    [
-        (Wanted("someone", "ab1", None, None, frozenset()), True),
-        (Wanted("other", "ab1", None, None, frozenset()), False),
-        (Wanted("someone", "ab2", None, None, frozenset()), False),
-        (Wanted("someone", "ab1", "gw0", None, frozenset()), True),
-        (Wanted("someone", "ab1", "gw1", None, frozenset()), False),
-        (Wanted("someone", None, None, 50.0, frozenset()), True),
-        (Wanted("someone", None, None, 200.0, frozenset()), False),
-        (Wanted("someone", "ab1", None, None, frozenset({TAGS.name})), False),
-    ],
-)
-def test_what_a_sweep_is_after(wanted: Wanted, expected: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    assert wanted.matches(TAGS, now=1100.5) is expected

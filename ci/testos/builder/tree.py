@@ -20,6 +20,10 @@ _NOT_IN_AN_IMAGE = (
 )
 
 
+# A checkout keeps no modes but "executable".
+_SECRET_FOLDERS = {"sudoers.d": 0o440}
+
+
 def configure(definition: Definition, output: Output, tree: Path, *, initramfs: Path, selinux: Path) -> str:
     """Everything that still needs a Debian-shaped tree; returns the kernel's version."""
     for name in _NOT_IN_AN_IMAGE:
@@ -64,7 +68,8 @@ def copy_overlay(source: Path, tree: Path) -> None:
         target.unlink(missing_ok=True)
         shutil.copyfile(path, target, follow_symlinks=False)
         if not path.is_symlink():
-            target.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            usual = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            target.chmod(_SECRET_FOLDERS.get(path.parent.name, usual))
 
 
 def rearrange(tree: Path) -> None:
