@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 from kola.command import CommandResult, TimedOutCommand
 from kola.doorbell import Doorbell
 from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
-from kola.journal import JournalFile, render
+from kola.journal import JournalFile, render, telling
 from kola.ssh import Connection, ConnectionLost
 from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
@@ -215,9 +215,16 @@ class Link:
             TimedOutCommand: it did not end in time; shows console, journal and queued jobs.
             MachineLost: the machine died or the connection broke.
         """
-        connection = self.usable()
+        def attempt() -> CommandResult:
+            return self.usable().run(line, input=input, output=output, timeout=timeout, watch=self.raise_if_lost)
+
         try:
-            result = connection.run(line, input=input, output=output, timeout=timeout, watch=self.raise_if_lost)
+            try:
+                result = attempt()
+            except ConnectionLost as e:
+                if e.sent or self.alive:
+                    raise
+                result = attempt()  # it broke before, which nobody had noticed yet
         except ConnectionLost as e:
             raise self._explain(shown) from e
         except TimedOutCommand as e:
@@ -235,7 +242,7 @@ class Link:
     def last_words(self, lines: int = LAST_LINES) -> tuple[str, ...]:
         """Return the end of console and journal as far as it is on this host."""
         console = last_lines(self.instance.console(), lines)
-        entries = [] if self.journal_file is None else self.journal_file.entries()[-lines:]
+        entries = [] if self.journal_file is None else telling(self.journal_file.entries(), lines)
         return (
             *(["last lines of the console:", *console] if console else []),
             *(["last lines of the journal:", *(entry.short() for entry in entries)] if entries else []),
@@ -243,7 +250,7 @@ class Link:
 
     def _circumstances(self) -> tuple[str, ...]:
         console = "\n".join(last_lines(self.instance.console(), LAST_LINES))
-        journal = "" if self.journal_file is None else render(self.journal_file.entries()[-LAST_LINES:])
+        journal = "" if self.journal_file is None else render(telling(self.journal_file.entries(), LAST_LINES))
         if not journal:
             journal = self._ask(f"journalctl --no-pager -o short-precise -n {LAST_LINES}")
         return (

@@ -21,7 +21,7 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 
 from kola.command import CommandResult, TimedOutCommand
 from kola.errors import ConfigError, KolaError, WaitTimeout
-from kola.wait import Deadline
+from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ CHANNELS = 9
 """Commands at once on one connection: sshd's default ``MaxSessions`` is 10, and one is needed to end a command."""
 WINDOW = 8 << 20
 """Bytes that the machine may send ahead on a channel."""
+PLACE = 10.0
+"""Seconds that a command may wait for sshd to take it."""
 CHUNK = 64 << 10
 """Bytes of standard input sent at once."""
 CIPHERS = ("aes128-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
@@ -51,7 +53,15 @@ logging.getLogger(_LOG).setLevel(logging.CRITICAL)
 
 
 class ConnectionLost(KolaError):
-    """The connection broke, or there is none: the command may or may not have run."""
+    """The connection broke, or there is none.
+
+    Attributes:
+        sent: whether the command may have run.
+    """
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        self.sent = sent
+        super().__init__(message)
 
 
 class HostKeyMismatch(KolaError):
@@ -309,17 +319,30 @@ class _Exchange:
             self._wake.set()
 
     def _open(self) -> paramiko.Channel:
+        sent = False
         try:
-            channel = self._transport.open_session(timeout=self._timeout)
+            # More than one attempt: sshd frees the place of a command that has ended only a moment later.
+            channel = wait_until(self._session, min(self._timeout, PLACE), what="a free channel", interval=0.05)
+            assert channel is not None  # noqa: S101 - for the type checker
             channel.in_buffer.set_event(self._wake)
             channel.in_stderr_buffer.set_event(self._wake)
             self._channel = channel
             if self._closed.is_set():  # the caller gave up meanwhile and did not see the channel
                 channel.close()
+            sent = True
             channel.exec_command(self._line)
-        except (paramiko.SSHException, OSError, EOFError) as e:
-            raise ConnectionLost(f"{self._peer}: the command could not be sent: {_words(e)}") from e
+        except (paramiko.SSHException, OSError, EOFError, WaitTimeout) as e:
+            message = f"{self._peer}: the command could not be sent: {_words(e)}"
+            raise ConnectionLost(message, sent=sent) from e
         return channel
+
+    def _session(self) -> paramiko.Channel | None:
+        try:
+            return self._transport.open_session(timeout=self._timeout)
+        except paramiko.SSHException:
+            if self._closed.is_set() or not self._transport.is_active():
+                raise
+            return None  # refused
 
     def finish(self, out: IO[bytes], err: IO[bytes], deadline: Deadline, watch: Callable[[], None] | None) -> None:
         """Receive until both streams and the command have ended.

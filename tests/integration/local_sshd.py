@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kola.keys import KeyPair, generate_key
@@ -51,14 +52,12 @@ class LocalSshd:
     def stop(self) -> None:
         """End the listener and every session, as a machine that dies."""
         assert self.process is not None
-        sessions = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        ).stdout.split()
-        self.process.kill()
+        whole = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        for process in whole:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
-        for pid in sessions:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), 9)
+        psutil.wait_procs(whole, timeout=5)
 
 
 @contextlib.contextmanager
@@ -81,4 +80,5 @@ def local_sshd(folder: Path, *extra: str) -> Iterator[LocalSshd]:
     try:
         yield sshd
     finally:
-        sshd.stop()
+        if sshd.process is not None and sshd.process.poll() is None:
+            sshd.stop()

@@ -160,7 +160,7 @@ def test_child_in_the_background_that_holds_the_output(connection: Connection) -
 def test_daemon_that_lets_go_stays(connection: Connection) -> None:
     mark = f"{os.getpid()}77774"
     assert connection.run(f"sleep {mark} </dev/null >/dev/null 2>&1 & echo started", timeout=5).exit_code == 0
-    pids = processes_with(mark)
+    pids = wait_until(lambda: processes_with(mark), 5)
     assert len(pids) == 1
     os.kill(pids[0], 9)
 
@@ -215,8 +215,9 @@ def test_connection_lost_during_a_command(tmp_path: Path) -> None:
         with pytest.raises(ConnectionLost, match="broke before the command ended: sleep 20"):
             connection.run("sleep 20", timeout=60)
         assert time.monotonic() - began < 5
-        with pytest.raises(ConnectionLost, match="could not be sent"):
+        with pytest.raises(ConnectionLost, match="could not be sent") as error:
             connection.run("true", timeout=10)
+        assert not error.value.sent
         assert not connection.alive
         connection.close()
         connection.close()
