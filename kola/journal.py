@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 from kola.text import strip_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 Value = str | list[str]
@@ -114,6 +114,11 @@ def after(entries: list[JournalEntry], cursor: str | None) -> list[JournalEntry]
 def render(entries: Iterable[JournalEntry]) -> str:
     """Return them as lines for a person."""
     return "\n".join(entry.short() for entry in entries)
+
+
+def telling(entries: Sequence[JournalEntry], count: int) -> list[JournalEntry]:
+    """Return the last entries that tell a person something: not audit's records of logins, but its denials."""
+    return [entry for entry in entries if entry.transport != "audit" or "denied" in entry.message][-count:]
 
 
 class JournalFile:

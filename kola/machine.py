@@ -345,9 +345,8 @@ class Machine:
         """Return the end of console and journal for a failure message; works for a machine that is gone."""
         parts = [block("last lines of the console", "\n".join(last_lines(self.console(), lines)))]
         if self._link.journal_file is not None:
-            # audit's records of logins and sudo, kola's own for the most part, would leave room for nothing else
-            telling = [e for e in self.journal_on_host() if e.transport != "audit" or "denied" in e.message]
-            parts.append(block("last lines of the journal", journal.render(telling[-lines:])))
+            last = journal.telling(self.journal_on_host(), lines)
+            parts.append(block("last lines of the journal", journal.render(last)))
         return "\n".join(parts)
 
     # -- units -------------------------------------------------------------------------------------------------------

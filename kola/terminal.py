@@ -72,11 +72,21 @@ def last_words(machine: Machine, ssh: str) -> str:
 
 
 def short_repr(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
-    """Return a failure without kola's own frames: the test's line and the message."""
-    excinfo.traceback = excinfo.traceback.filter(lambda entry: not Path(entry.path).is_relative_to(_KOLA))
-    if not any(Path(entry.path) == item.path for entry in excinfo.traceback):
+    """Return a failure without pytest's and kola's own frames: the test's line and the message."""
+    entries = list(excinfo.traceback)
+    begin = next((number for number, entry in enumerate(entries) if Path(entry.path) == item.path), None)
+    if item.config.option.fulltrace:
+        return item.repr_failure(excinfo)
+    if begin is None:
         return str(excinfo.value)
-    return item.repr_failure(excinfo)
+    # Not by filtering excinfo.traceback: pytest's own filter cuts it anew, with the frames that were left out.
+    shown = type(excinfo.traceback)(e for e in entries[begin:] if not Path(e.path).is_relative_to(_KOLA))
+    style = item.config.option.tbstyle
+    return excinfo.getrepr(
+        style="long" if style == "auto" else style,
+        showlocals=item.config.option.showlocals,
+        tbfilter=lambda _: shown,
+    )
 
 
 def summary(reporter: Any, info: RunInfo) -> None:
