@@ -215,6 +215,7 @@ class Link:
             TimedOutCommand: it did not end in time; shows console, journal and queued jobs.
             MachineLost: the machine died or the connection broke.
         """
+
         def attempt() -> CommandResult:
             return self.usable().run(line, input=input, output=output, timeout=timeout, watch=self.raise_if_lost)
 

@@ -16,4 +16,3 @@ def test_a_failure_shows_the_line_of_the_test_and_no_frame_of_kola(pytester: pyt
     )
     result.stdout.no_fnmatch_line("*def wait_until*")
     result.stdout.no_fnmatch_line("*wait.py*")
-
