@@ -73,7 +73,7 @@ def test_kernel_warning(machine: Machine, tmp_path: Path) -> None:
     shipped = tmp_path / "dummy.ko"
     shipped.write_bytes(lzma.decompress(machine.read_bytes(packed)))
     machine.put(warn_module.build(shipped, tmp_path), "/var/tmp/warn.ko")
-    machine.run("insmod -f /var/tmp/warn.ko", sudo=True)
+    machine.run("chcon -t modules_object_t /var/tmp/warn.ko && insmod -f /var/tmp/warn.ko", sudo=True)
 
 
 def test_avc_with_auditd(machine: Machine) -> None:
