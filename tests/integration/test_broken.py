@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,11 +68,8 @@ def test_machines_that_die_or_never_come_up(kola_pytest: Start) -> None:
 
 
 def test_an_image_that_does_not_boot(kola_pytest: Start, tmp_path: Path) -> None:
-    image = tmp_path / "empty.img"
-    with image.open("wb") as file:
-        file.seek(510)
-        file.write(b"\x55\xaa")
-        file.truncate(64 << 20)
+    image = tmp_path / "empty.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     run = kola_pytest(f"--image={image}", files={"test_it.py": "def test_boots(machine): pass\n"})
     assert run.wait(300) == 1, run.output
     print(run.output)
