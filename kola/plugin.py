@@ -192,7 +192,7 @@ class KolaPlugin:
 
     def _prepare_item(self, item: pytest.Item) -> None:
         marks = list(item.iter_markers("kola"))
-        if not marks and FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
+        if not marks and not _uses_machines(item):
             return
         if any(mark.args for mark in marks):
             raise ConfigError("only keyword arguments are allowed")
@@ -337,6 +337,12 @@ class KolaPlugin:
         """Provider errors in full, kept machines with their SSH lines, and where everything is."""
         if self.info is not None and self.recorder is not None:
             terminal.summary(terminalreporter, self.info)
+
+
+def _uses_machines(item: pytest.Item) -> bool:
+    """Tell whether the test gets a fixture of this plugin, not one of its own that has the same name."""
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    return any(name in definitions and definitions[name][-1].func.__module__ == __name__ for name in FIXTURES)
 
 
 def _plan_path(info: RunInfo, worker: str) -> Path:

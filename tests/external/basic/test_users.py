@@ -28,7 +28,7 @@ def test_groups(machine: Machine) -> None:
     """A group of the config has its id, and its member really has it."""
     assert entry(machine, "group", "kola-basic")[2] == "3001"
     assert "kola-basic" in machine.run("id -Gn", user="tester").stdout.split()
-    assert "kola-basic" not in machine.run("id -Gn", user="core").stdout.split()
+    assert "kola-basic" not in machine.run("id -Gn core").stdout.split()
 
 
 def test_authorized_key(machine: Machine) -> None:

@@ -131,14 +131,14 @@ FAULTS: list[tuple[Check, dict[str, Any], str, str]] = [
     (
         test_filesystems.test_usr_is_read_only,
         {},
-        "mount -o remount,rw /usr",
-        "rm -f /usr/kola-basic; mount -o remount,ro /usr",
+        "mount -o remount,bind,rw /usr",
+        "rm -f /usr/kola-basic; mount -o remount,bind,ro /usr",
     ),
     (
         test_filesystems.test_state_is_writable,
         {"folder": "/var/home/core"},
         "cd /; mount --bind /var/home/core /var/home/core && mount -o remount,bind,ro /var/home/core",
-        "cd /; umount /var/home/core",
+        "cd /; umount --lazy /var/home/core",
     ),
     (
         test_filesystems.test_boot_has_the_entry_that_booted,

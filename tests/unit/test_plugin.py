@@ -1,0 +1,60 @@
+"""The plugin's hooks without a machine; with machines: tests/integration."""
+
+from __future__ import annotations
+
+import pytest
+
+ARGUMENTS = ("-p", "no:xdist", "-p", "no:cacheprovider", "-rs")
+
+
+def test_a_fixture_of_the_users_own_named_machine_is_left_alone(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.fixture
+        def machine():
+            return "mine"
+
+        def test_it(machine):
+            assert machine == "mine"
+    """)
+    pytester.runpytest_subprocess(*ARGUMENTS).assert_outcomes(passed=1)
+
+
+def test_without_a_platform_machine_tests_are_skipped(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(machines): pass")
+    result = pytester.runpytest_subprocess(*ARGUMENTS)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*needs a machine: give --platform=NAME (qemu)"])
+
+
+def test_a_bad_marker_is_an_error_without_a_platform_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        @pytest.mark.kola(machines=0)
+        def test_it(machines): pass
+    """)
+    result = pytester.runpytest_subprocess(*ARGUMENTS)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *::test_it: @pytest.mark.kola: machines=0: at least 1"])
+
+
+def test_the_closest_marker_wins_key_by_key(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+
+        pytestmark = pytest.mark.kola(memory_mib=1, platforms=["nowhere"])
+
+        @pytest.mark.kola(memory_mib=512)
+        def test_it(machine): pass
+    """)
+    pytester.runpytest_subprocess(*ARGUMENTS).assert_outcomes(skipped=1)
+
+
+def test_collecting_alone_boots_nothing_and_needs_no_image(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(machine): pass")
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "--platform=qemu", "--collect-only", "-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*::test_it"])
+    assert not (pytester.path / "kola-runs").exists()
