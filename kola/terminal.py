@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola.recording import SSH
 from kola.results import Outcome
+from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kola.machine import Machine
     from kola.progress import Event
     from kola.run import RunInfo
+
+IMAGE_SECONDS = 3.0
+"""Between two lines about a long step with an image."""
 
 _KOLA = Path(__file__).parent
 
@@ -50,16 +54,16 @@ def progress_printer(reporter: Any) -> Callable[[Event], None]:
 
 
 def image_progress(reporter: Any) -> Callable[[str, int, int], None] | None:
-    """Return a function that says every ten per cent how far the reading or unpacking of an image is."""
+    """Return a function that says every few seconds how far the reading or unpacking of an image is."""
     if reporter is None:
         return None
-    said: dict[str, int] = {}
+    quiet = Deadline(IMAGE_SECONDS)
 
     def show(what: str, done: int, total: int) -> None:
-        tenth = 10 * done // total if total else 10
-        if said.get(what, 0) < tenth:
-            said[what] = tenth
-            reporter.write_line(f"kola: {what}: {10 * tenth} %")
+        nonlocal quiet
+        if quiet.expired:
+            quiet = Deadline(IMAGE_SECONDS)
+            reporter.write_line(f"kola: {what}: {100 * done // total if total else 0} %")
 
     return show
 
