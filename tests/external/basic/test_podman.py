@@ -17,8 +17,10 @@ pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", needs=["
 def test_podman_info(machine: Machine, rootless: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """podman finds its OCI runtime, cgroups v2 and overlay storage, for root and for an ordinary user."""
     info = json.loads(machine.run("podman info --format json", sudo=not rootless, timeout=180).stdout)
-    assert info["host"]["ociRuntime"]["name"] in {"crun", "runc"}
-    machine.run(["test", "-x", info["host"]["ociRuntime"]["path"]])
+    runtime = info["host"]["ociRuntime"]
+    assert runtime, "podman finds no OCI runtime"
+    assert runtime["name"] in {"crun", "runc"}
+    machine.run(["test", "-x", runtime["path"]])
     assert info["host"]["cgroupVersion"] == "v2"
     assert info["store"]["graphDriverName"] == "overlay"
     assert info["host"]["security"]["rootless"] is rootless
