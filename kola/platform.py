@@ -186,6 +186,47 @@ class Platform(ABC):
         """
 
 
+class SnapshotPlatform(Platform):
+    """A driver with ``Capability.SNAPSHOT``: a running machine can be saved and restored any number of times."""
+
+    @abstractmethod
+    def save(self, instance: Instance, folder: Path) -> None:
+        """Save a running machine, SSH connections closed, into an empty folder; it goes on afterwards.
+
+        The folder is all that a restore needs beside the image, and may be moved. It holds the machine's memory, so
+        secrets too.
+
+        Raises:
+            PlatformError: it cannot be saved, or could not be restored; the machine goes on.
+        """
+
+    @abstractmethod
+    def restore(
+        self, folder: Path, spec: MachineSpec, name: str, prepared: Prepared
+    ) -> AbstractContextManager[Instance]:
+        """Start a machine that goes on where the saved one was; like ``launch`` otherwise.
+
+        It has a random number generator, an address and logs of its own (they begin with the saved machine's); boot
+        id, machine id, MAC addresses and SSH host keys are the saved one's. Its clock is right once ``set_clock`` has
+        returned.
+
+        Raises:
+            PlatformError: it cannot be restored; nothing is left.
+        """
+
+    @abstractmethod
+    def set_clock(self, instance: Instance) -> None:
+        """Set a machine's clock to this host's, to a fraction of a second. Best called when SSH answers.
+
+        Raises:
+            PlatformError: it does not.
+        """
+
+    @abstractmethod
+    def fingerprint(self, spec: MachineSpec, prepared: Prepared) -> str:
+        """Return a text that is equal exactly where a machine saved there can be restored here."""
+
+
 def platform_names() -> list[str]:
     """Return the names of the drivers in the ``platforms`` package, sorted."""
     package = importlib.import_module("platforms")

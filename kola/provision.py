@@ -27,7 +27,8 @@ def provision(
     """Return the test's config with kola's additions; the test's own entries win.
 
     Added: the run's public key for ``core``, the machine's SSH host key (so that the first connection is already
-    verified), the journal channel's unit where the platform has one, and no automatic updates.
+    verified), the units of the journal channel and of the wake port where the platform has them, and no automatic
+    updates.
 
     Args:
         config: the test's own, or None.
@@ -45,6 +46,8 @@ def provision(
     )
     if Capability.JOURNAL_CHANNEL in capabilities:
         added = ignition.add_unit(added, "kola-journal.service", _guest_file("kola-journal.service"), enabled=True)
+    if Capability.SNAPSHOT in capabilities:
+        added = ignition.add_unit(added, "kola-wake.service", _guest_file("kola-wake.service"), enabled=True)
     return added if config is None else ignition.merge(added, config)
 
 

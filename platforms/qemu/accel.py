@@ -68,6 +68,13 @@ def kvm_trouble(arch: Arch, emulator: str, cpu: str, scratch: Path) -> str | Non
         return run_probe(probe_command(arch, emulator, "kvm", cpu, disk))
 
 
+def host_cpu() -> str:
+    """Return what distinguishes this host's processor from others as guests under kvm see it."""
+    first = Path("/proc/cpuinfo").read_text().split("\n\n", maxsplit=1)[0]
+    facts = ("vendor_id", "cpu family", "model", "stepping", "microcode", "flags", "CPU part", "Features")
+    return "\n".join(line for line in first.splitlines() if line.partition(":")[0].strip() in facts)
+
+
 def probe_command(arch: Arch, emulator: str, accelerator: str, cpu: str, disk: Path) -> list[str]:
     """Build the command line of the probe guest."""
     return [

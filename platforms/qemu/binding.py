@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["libvirt"]
+__all__ = ["libvirt", "libvirt_qemu"]
 
 
 @contextlib.contextmanager
@@ -30,3 +30,4 @@ def _quiet() -> Iterator[None]:
 
 with _quiet():
     import libvirt
+    import libvirt_qemu

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 KOLA_NS = "urn:x-kola:machine:1"
 JOURNAL_PORT = "kola.journal"
+WAKE_PORT = "kola.wake"
 IGNITION_JOURNAL_PORT = "com.coreos.ignition.journal"
 FW_CFG_IGNITION = "opt/com.coreos/config"
 
@@ -60,8 +61,11 @@ class Guest:
         console: file that the serial console goes to.
         journal: file that the journal port goes to.
         ignition_journal: file that Ignition's journal goes to when it fails.
+        wake: what the names of the wake port's pipes begin with (``platforms.qemu.wake``).
         security_models: libvirt's security drivers (``dac``, ``apparmor``...) that must leave the files alone.
         owner_ids: uid and gid that QEMU must run as where the driver ``dac`` would choose another.
+        slowness: factor on every time limit.
+        incoming: start without a guest in memory and wait for a saved one (``platforms.qemu.snapshot``).
     """
 
     name: str
@@ -80,8 +84,11 @@ class Guest:
     console: Path
     journal: Path
     ignition_journal: Path
+    wake: Path
     security_models: tuple[str, ...]
     owner_ids: tuple[int, int]
+    slowness: float = 1.0
+    incoming: bool = False
 
 
 def mac_for(name: str, index: int) -> str:
@@ -125,7 +132,8 @@ def _devices(guest: Guest) -> ET.Element:
         *disks,
         _node("controller", type="usb", model="none"),
         _node("rng", _text("backend", "/dev/urandom", model="random"), model="virtio"),
-        _node("memballoon", model="none"),
+        # The guest gives back what it does not use: less memory on this host, and less to save of the machine.
+        _node("memballoon", model="virtio", freePageReporting="on"),
     )
 
 
@@ -161,20 +169,24 @@ def _security_labels(guest: Guest) -> list[ET.Element]:
 def _command_line(guest: Guest) -> ET.Element:
     arguments = [
         "-machine", "graphics=off",  # the firmware talks to the serial port: "No bootable device" is seen
-        "-chardev", f"file,id=console,path={_escaped(guest.console)}",
+        # Appended to: a restored machine goes on with the logs of the one that was saved.
+        "-chardev", f"file,id=console,append=on,path={_escaped(guest.console)}",
         "-serial", "chardev:console",
         "-device", f"virtio-serial-pci,id=ports,addr={_FIRST_SLOT:#x}",
-        *_port(1, "journal", JOURNAL_PORT, guest.journal),
-        *_port(2, "ignition", IGNITION_JOURNAL_PORT, guest.ignition_journal),
+        *_port(1, "journal", JOURNAL_PORT, "file,append=on", guest.journal),
+        *_port(2, "ignition", IGNITION_JOURNAL_PORT, "file,append=on", guest.ignition_journal),
+        *_port(3, "wake", WAKE_PORT, "pipe", guest.wake),
     ]  # fmt: skip
     for index, mac in enumerate(guest.macs):
         forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""
-        arguments += ["-netdev", f"user,id=net{index}{forward}"]
+        arguments += ["-netdev", f"user,id=net{index},hostname={guest.name}{forward}"]
         # Without its option ROM the firmware does not stop to offer a network boot.
         slot = _FIRST_SLOT + 1 + index
         arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={slot:#x},romfile="]
     if guest.cpu:
         arguments += ["-cpu", guest.cpu]  # the last one counts
+    if guest.incoming:
+        arguments += ["-incoming", "defer"]
     line = ET.Element(f"{{{QEMU_NS}}}commandline")
     line.extend(ET.Element(f"{{{QEMU_NS}}}arg", {"value": argument}) for argument in arguments)
     line.extend(
@@ -184,9 +196,9 @@ def _command_line(guest: Guest) -> ET.Element:
     return line
 
 
-def _port(number: int, chardev: str, name: str, path: Path) -> list[str]:
+def _port(number: int, chardev: str, name: str, kind: str, path: Path) -> list[str]:
     return [
-        "-chardev", f"file,id={chardev},path={_escaped(path)}",
+        "-chardev", f"{kind},id={chardev},path={_escaped(path)}",
         "-device", f"virtserialport,bus=ports.0,nr={number},chardev={chardev},name={name}",
     ]  # fmt: skip
 

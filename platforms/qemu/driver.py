@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kola.errors import ConfigError, PlatformError
-from kola.platform import Platform, Prepared
+from kola.platform import Prepared, SnapshotPlatform
 from kola.spec import Capability
-from platforms.qemu import accel, disks, kargs, lifecycle, orphans
+from kola.wait import Deadline
+from platforms.qemu import accel, disks, kargs, lifecycle, orphans, snapshot, wake
 from platforms.qemu.binding import libvirt
-from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, ExtraDisk, Guest, mac_for
+from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, ExtraDisk, Guest, domain_xml, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
 from platforms.qemu.options import EMBED
@@ -24,7 +25,7 @@ from platforms.qemu.process import find_guest
 from platforms.qemu.tags import Tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kola.arch import Arch
     from kola.images import Image
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from kola.spec import MachineSpec
 
 SUPPORTED_ARCHES = ("x86_64",)
+CLOCK_SECONDS = 10.0
+"""How long a guest on a fast host may take to set its clock."""
+CONFIG, ROOT = "config.ign", "root.qcow2"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class Qemu(Platform):
+class Qemu(SnapshotPlatform):
     """QEMU through libvirt; by default libvirt's driver runs in this process and no daemon is needed."""
 
     name: ClassVar[str] = "qemu"
@@ -49,6 +53,7 @@ class Qemu(Platform):
             Capability.KERNEL_ARGS,
             Capability.HARD_RESET,
             Capability.JOURNAL_CHANNEL,
+            Capability.SNAPSHOT,
         }
     )
 
@@ -88,10 +93,60 @@ class Qemu(Platform):
                 smaller than the image.
             PlatformError: libvirt or QEMU refuse; the image's boot partition cannot take the kernel arguments.
         """
-        if not _NAME.fullmatch(name):
-            raise PlatformError(f"machine name '{name}': only letters, digits, dot, underscore and hyphen are allowed")
         if len(spec.nics) > MOST_EXTRA_NICS or len(spec.disks) > MOST_EXTRA_DISKS:
             raise ConfigError(f"platform qemu: at most {MOST_EXTRA_NICS} extra nics and {MOST_EXTRA_DISKS} extra disks")
+        with self._machine(name, lambda tags: self._new_guest(spec, ignition, tags, prepared)) as instance:
+            instance.resume()
+            yield instance
+
+    def save(self, instance: Instance, folder: Path) -> None:
+        """Save a running machine; see ``SnapshotPlatform.save``."""
+        self.set_clock(instance)  # what could not set its clock later on is found out now
+        _own(instance).save(folder)
+
+    @contextlib.contextmanager
+    def restore(self, folder: Path, spec: MachineSpec, name: str, prepared: Prepared) -> Iterator[Instance]:
+        """Start a machine that goes on where the saved one was; see ``SnapshotPlatform.restore``. Half a second.
+
+        Raises:
+            ConfigError: libvirt cannot be reached.
+            PlatformError: what was saved cannot be restored here.
+        """
+        with self._machine(name, lambda tags: self._saved_guest(spec, folder, tags, prepared)) as instance:
+            instance.load(folder)
+            instance.resume()
+            instance.tell_time()
+            yield instance
+
+    def set_clock(self, instance: Instance) -> None:
+        """Set a machine's clock to this host's; see ``SnapshotPlatform.set_clock``."""
+        mine = _own(instance)
+        mine.set_clock(Deadline(CLOCK_SECONDS * mine.slowness))
+
+    def fingerprint(self, spec: MachineSpec, prepared: Prepared) -> str:
+        """Return what decides whether a saved machine fits; see ``SnapshotPlatform.fingerprint``.
+
+        That is everything that QEMU is told of such a machine, which QEMU that is, and under kvm the host's CPU.
+        """
+        nowhere = Path("/")
+        tags = Tags("NAME", "", "", "", 0, nowhere, nowhere, nowhere)
+        macs = ["MAC", *(nic.mac or "MAC" for nic in spec.nics)]
+        disks = [ExtraDisk(nowhere, disk.serial) for disk in spec.disks]
+        guest = self._guest(spec, tags, prepared, config=nowhere, overlay=nowhere, disks=disks, macs=macs)
+        emulator = Path(guest.emulator).resolve()
+        stat = emulator.stat()
+        cpu = accel.host_cpu() if prepared.accelerator == "kvm" else ""
+        return "\n".join([domain_xml(guest), f"{emulator} {stat.st_size} {stat.st_mtime_ns}", cpu])
+
+    def sweep(self, scope: Scope) -> list[str]:
+        """Remove what runs left behind; see ``Platform.sweep``. Needs no libvirt: it works on processes and folders."""
+        return orphans.sweep(scope, self.context.scratch)
+
+    @contextlib.contextmanager
+    def _machine(self, name: str, describe: Callable[[Tags], Guest]) -> Iterator[QemuInstance]:
+        """Run QEMU, its processors stopped, inside the context; ``describe`` makes the machine's files."""
+        if not _NAME.fullmatch(name):
+            raise PlatformError(f"machine name '{name}': only letters, digits, dot, underscore and hyphen are allowed")
         connection = self._link.connection()
         tags = self._tags(name)
         tags.artifacts.mkdir(parents=True, exist_ok=True)
@@ -99,7 +154,8 @@ class Qemu(Platform):
             tags.folder.mkdir(parents=True, mode=0o700)
             remains.callback(shutil.rmtree, tags.folder, ignore_errors=True)
             tags.write()
-            guest = self._guest(spec, ignition, tags, prepared)
+            guest = describe(tags)
+            wake.make_pipes(guest.wake)
             remains.callback(lifecycle.keep_log, tags.log, tags.artifacts)
             if self.options.uri != EMBED:
                 remains.callback(lifecycle.await_gone, connection, name)
@@ -111,17 +167,12 @@ class Qemu(Platform):
             stack.callback(process.close)
             instance = QemuInstance(port, domain, process, guest)
             stack.enter_context(lifecycle.lifecycle_events(connection, domain, instance))
-            lifecycle.resume(domain)
             self._link.keep_capabilities()
             try:
                 yield instance
             finally:
                 if instance.kept:
                     remains.pop_all()
-
-    def sweep(self, scope: Scope) -> list[str]:
-        """Remove what runs left behind; see ``Platform.sweep``. Needs no libvirt: it works on processes and folders."""
-        return orphans.sweep(scope, self.context.scratch)
 
     def _tags(self, name: str) -> Tags:
         context = self.context
@@ -148,13 +199,13 @@ class Qemu(Platform):
             raise ConfigError(f"libvirt cannot use {emulator}: {message_of(e)}") from e
         self._link.keep_capabilities()
 
-    def _guest(self, spec: MachineSpec, ignition: bytes, tags: Tags, prepared: Prepared) -> Guest:
-        """Make the machine's files and describe it."""
+    def _new_guest(self, spec: MachineSpec, ignition: bytes, tags: Tags, prepared: Prepared) -> Guest:
+        """Make the files of a machine that boots for the first time, and describe it."""
         folder = tags.folder
-        config = folder / "config.ign"
+        config = folder / CONFIG
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(ignition)
-        overlay = folder / "root.qcow2"
+        overlay = folder / ROOT
         disks.make_overlay(overlay, Path(prepared.image_ref), spec.disk_gib)
         if spec.kernel_args or spec.first_boot_kernel_args:
             kargs.add(overlay, spec.kernel_args, spec.first_boot_kernel_args)
@@ -165,6 +216,36 @@ class Qemu(Platform):
             extra.append(ExtraDisk(path, disk.serial))
         macs = [mac_for(tags.name, 0)]
         macs += [nic.mac or mac_for(tags.name, index) for index, nic in enumerate(spec.nics, start=1)]
+        return self._guest(spec, tags, prepared, config=config, overlay=overlay, disks=extra, macs=macs)
+
+    def _saved_guest(self, spec: MachineSpec, saved: Path, tags: Tags, prepared: Prepared) -> Guest:
+        """Make the files of a machine that goes on where a saved one was, and describe it."""
+        facts = snapshot.read(saved)
+        overlay = tags.folder / ROOT
+        disks.make_overlay(overlay, saved / ROOT, None)
+        extra = []
+        for index, disk in enumerate(spec.disks, start=1):
+            path = tags.folder / f"disk{index}.qcow2"
+            disks.make_overlay(path, saved / path.name, None)
+            extra.append(ExtraDisk(path, disk.serial))
+        guest = self._guest(
+            spec, tags, prepared, config=saved / CONFIG, overlay=overlay, disks=extra, macs=facts.macs, incoming=True
+        )
+        snapshot.continue_logs(saved, guest)
+        return guest
+
+    def _guest(
+        self,
+        spec: MachineSpec,
+        tags: Tags,
+        prepared: Prepared,
+        *,
+        config: Path,
+        overlay: Path,
+        disks: Sequence[ExtraDisk],
+        macs: Sequence[str],
+        incoming: bool = False,
+    ) -> Guest:
         uri = self.options.uri
         models = () if uri == EMBED else _security_models(self._link.connection(), privileged=self._link.privileged)
         return Guest(
@@ -177,16 +258,25 @@ class Qemu(Platform):
             memory_mib=spec.memory_mib,
             vcpus=spec.vcpus,
             overlay=overlay,
-            disks=tuple(extra),
+            disks=tuple(disks),
             macs=tuple(macs),
             ssh_port=0,
             ignition=config,
             console=tags.artifacts / "console.txt",
             journal=tags.artifacts / "journal.jsonl",
             ignition_journal=tags.artifacts / "ignition.jsonl",
+            wake=tags.folder / "wake",
             security_models=models,
             owner_ids=(os.geteuid(), os.getegid()),
+            slowness=prepared.slowness,
+            incoming=incoming,
         )
+
+
+def _own(instance: Instance) -> QemuInstance:
+    if not isinstance(instance, QemuInstance):
+        raise TypeError(f"{instance!r} is no machine of this platform")
+    return instance
 
 
 def _need_program(name: str, package: str) -> str:

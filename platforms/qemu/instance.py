@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola.diagnose import diagnose, exit_loss, ignition_has_spoken, worth_a_look
 from kola.errors import PlatformError
+from platforms.qemu import snapshot, wake
 from platforms.qemu.binding import libvirt
 from platforms.qemu.link import message_of
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kola.errors import Loss
+    from kola.wait import Deadline
     from platforms.qemu.domain import Guest
     from platforms.qemu.process import Process
 
@@ -120,7 +122,9 @@ class QemuInstance:
         self.port = port
         self.journal_path: Path | None = guest.journal
         self.kept = False
+        self.slowness = guest.slowness
         self._domain = domain
+        self._guest = guest
         self._process = process
         self._console = GrowingFile(guest.console)
         self._watch = DeathWatch(self._console, GrowingFile(guest.ignition_journal))
@@ -151,6 +155,33 @@ class QemuInstance:
         except libvirt.libvirtError as e:
             raise PlatformError(f"machine {self.name} cannot be reset: {message_of(e)}") from e
         self._loss = None
+
+    def resume(self) -> None:
+        """Let the processors run.
+
+        Raises:
+            PlatformError: QEMU refuses, or has ended.
+        """
+        try:
+            self._domain.resume()
+        except libvirt.libvirtError as e:
+            raise PlatformError(f"machine {self.name}: QEMU does not run: {message_of(e)}") from e
+
+    def save(self, folder: Path) -> None:
+        """Save the machine (``snapshot.save``)."""
+        snapshot.save(self._domain, self._guest, folder)
+
+    def load(self, folder: Path) -> None:
+        """Fill this machine, which has not run yet, with a saved one (``snapshot.load``)."""
+        snapshot.load(self._domain, folder)
+
+    def tell_time(self) -> None:
+        """Tell the guest the host's time (``wake.tell_time``)."""
+        wake.tell_time(self._guest.wake, self.name)
+
+    def set_clock(self, deadline: Deadline) -> None:
+        """Set the guest's clock to the host's (``wake.set_clock``)."""
+        wake.set_clock(self._guest.wake, self.name, deadline)
 
     def keep(self) -> None:
         """Leave the machine running when its context ends."""

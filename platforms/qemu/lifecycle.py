@@ -57,18 +57,6 @@ def lifecycle_events(connection: Any, domain: Any, instance: QemuInstance) -> It
         connection.domainEventDeregisterAny(registered)
 
 
-def resume(domain: Any) -> None:
-    """Let the processors run.
-
-    Raises:
-        PlatformError: QEMU refuses, or has ended.
-    """
-    try:
-        domain.resume()
-    except libvirt.libvirtError as e:
-        raise PlatformError(f"machine {domain.name()}: QEMU does not run: {message_of(e)}") from e
-
-
 def end(name: str) -> None:
     """End a guest's QEMU at once; no such guest is fine too.
 
