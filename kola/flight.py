@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kola import health, ignition
+from kola import health
 from kola.budget import Budget, Evictor
 from kola.errors import ConfigError, MachineLost
-from kola.keys import generate_key, read_client_key
-from kola.machine import Access, Machine
+from kola.launcher import Launcher, Wanted
 from kola.needs import Isolation
 from kola.progress import Progress
-from kola.provision import USER, provision
-from kola.run import CLIENT_KEY, KNOWN_HOSTS
-from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kola import ignition
     from kola.budget import Token
+    from kola.launcher import Running
+    from kola.machine import Machine
     from kola.needs import Needs
     from kola.platform import Platform
     from kola.run import RunInfo
-    from kola.spec import MachineSpec
 
 MACHINE_OVERHEAD_MIB = 192
 """What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
-
-BOOT_SECONDS = 120.0
-"""How long a first boot may take on a fast machine; scaled by the platform's slowness."""
 
 ADMISSION_SECONDS = 3600.0
 """How long a test may wait for memory: other tests run meanwhile."""
@@ -42,17 +36,15 @@ def memory_mib(needs: Needs) -> int:
     return needs.machines * (needs.spec.memory_mib + MACHINE_OVERHEAD_MIB)
 
 
-@dataclass
-class Running:
-    """A machine and what ends it."""
-
-    machine: Machine
-    stack: contextlib.ExitStack
-
-    def end(self) -> None:
-        """Disconnect, and destroy it unless it is kept."""
-        self.machine.close()
-        self.stack.close()
+def wanted(needs: Needs, config: ignition.Config | None, indexes: range) -> Wanted:
+    """Return what to launch for a test: so many of its machines, with that config."""
+    return Wanted(
+        spec=needs.spec,
+        config=config,
+        indexes=indexes,
+        clone=needs.isolation is not Isolation.FIRST_BOOT,
+        excused=tuple(needs.skip_checks),
+    )
 
 
 @dataclass(frozen=True)
@@ -101,24 +93,21 @@ class Reservation:
             raise ConfigError(
                 f"the test declares machines={self.needs.machines} in its kola marker and asked for one more"
             )
-        flight, needs = self.flight, self.needs
-        if needs.isolation is Isolation.SHARED and config is None:
-            return flight.shared(self)
-        running = flight.start(needs.spec, config or needs.ignition)
-        # Before it is up: a machine that fails to boot is ended, kept and described like any other.
-        self.running.append(running)
-        flight.connect(running)
-        return running.machine
+        if self.needs.isolation is Isolation.SHARED and config is None:
+            return self.flight.shared(self)
+        self._launch(config or self.needs.ignition, 1)
+        return self.machines[-1]
 
     def launch_all(self) -> list[Machine]:
-        """Give the test all its machines; they boot at the same time."""
+        """Give the test all its machines; they boot at the same time if they have to boot."""
         if self.needs.isolation is Isolation.SHARED:
             self.launch()
-        for _ in range(self.needs.machines - len(self.running)):
-            self.running.append(self.flight.start(self.needs.spec, self.needs.ignition))
-        for running in self.running:
-            self.flight.connect(running)
+        self._launch(self.needs.ignition, self.needs.machines - len(self.running))
         return self.machines
+
+    def _launch(self, config: ignition.Config | None, count: int) -> None:
+        first = len(self.running)
+        self.flight.launcher.launch(wanted(self.needs, config, range(first, first + count)), self.running)
 
     def keep(self, *, failed: bool) -> bool:
         """Keep the test's machines if the user asked for it; tells whether they are kept."""
@@ -145,8 +134,7 @@ class Flight:
         self.progress = Progress(info.output / "progress.jsonl", worker)
         self.budget = Budget(info.scratch / "budget", info.budget_mib, worker)
         self._keep = keep
-        self._client_key = read_client_key(info.scratch / CLIENT_KEY)
-        self._count = 0
+        self.launcher = Launcher(info, platform, self.progress)
         self._kept_mib = 0
         self._shared: dict[str, Shared] = {}  # by the id of the token that pays for it
         self._lock = threading.Lock()
@@ -203,56 +191,11 @@ class Flight:
             reservation.running.append(running)
             reservation.marks[running.machine.name] = health.mark(running.machine)
             return running.machine
-        running = self.start(needs.spec, needs.ignition)
-        reservation.running.append(running)
-        self.connect(running)
+        self.launcher.launch(wanted(needs, needs.ignition, range(1)), reservation.running)
+        running = reservation.running[-1]
         with self._lock:
             self._shared[reservation.token.id] = Shared(needs.machine_key(), running, reservation.token)
         return running.machine
-
-    def start(self, spec: MachineSpec, config: ignition.Config | None) -> Running:
-        """Start a machine, without waiting for anything."""
-        info = self.info
-        self._count += 1
-        name = f"kola-{info.run_id}-{self.worker}-{self._count}"
-        host_key = generate_key()
-        full = provision(
-            config,
-            client_key=self._client_key.public,
-            host_key=host_key,
-            capabilities=self.platform.capabilities,
-        )
-        artifacts = info.output / "machines" / name
-        artifacts.mkdir(parents=True)
-        (artifacts / "ignition.json").write_bytes(ignition.serialise(ignition.redact(full)))
-        with contextlib.ExitStack() as stack:
-            instance = stack.enter_context(self.platform.launch(spec, ignition.serialise(full), name, info.prepared))
-            access = Access(
-                user=USER, client_key=self._client_key, host_key=host_key.public,
-                key_file=info.scratch / CLIENT_KEY, known_hosts=info.scratch / KNOWN_HOSTS,
-            )  # fmt: skip
-            machine = Machine(
-                instance,
-                access,
-                spec=spec,
-                artifacts=artifacts,
-                slowness=info.prepared.slowness * self.platform.arch.slowness,
-                progress=lambda state, elapsed: self.progress.say(name, state, elapsed),
-            )
-            running = Running(machine, stack.pop_all())
-        self.progress.say(name, "booting")
-        return running
-
-    def connect(self, running: Running) -> None:
-        """Wait until SSH answers.
-
-        Raises:
-            MachineLost: it will not; says why.
-        """
-        machine = running.machine
-        limit = Deadline(BOOT_SECONDS * machine.slowness)
-        machine.connect(limit)
-        self.progress.say(machine.name, "up", limit.elapsed)
 
     # -- the end of a test -------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kola.arch import Arch, get_arch, host_arch
 from kola.budget import available_memory_mib, default_budget_mib
+from kola.clonecache import Limits as CloneLimits
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] | None = None
     multiple: bool = False
+    switch: bool = False
+    """Takes no value."""
 
 
 OPTIONS = (
@@ -42,6 +45,13 @@ OPTIONS = (
         "IMAGE",
     ),
     Option("-P", "kola_platform_options", "option of the platform, or a TOML file of them", "KEY=VALUE", multiple=True),
+    Option("--no-clone", "kola_no_clone", "boot every machine, clone none (see docs/clones.md)", switch=True),
+    Option(
+        "--clone-cache",
+        "kola_clone_cache",
+        "GiB of the cache folder that machines saved for cloning may take (default: 20)",
+        "GIB",
+    ),
     Option(
         "--keep-machines",
         "kola_keep_machines",
@@ -70,6 +80,8 @@ class Settings:
     arch: Arch
     image: str | None
     platform_options: tuple[str, ...]
+    clone: bool
+    clone_limits: CloneLimits
     keep_machines: str
     output: Path
     cache: Path
@@ -86,13 +98,15 @@ def add_options(parser: pytest.Parser) -> None:
             extra["choices"] = option.choices
         group.addoption(
             option.flag,
-            action="append" if option.multiple else "store",
+            action="store_true" if option.switch else "append" if option.multiple else "store",
             dest=option.ini,
             default=None,
             help=f"{option.help} [ini: {option.ini}]",
             **extra,
         )
-        kind: Literal["linelist", "string"] = "linelist" if option.multiple else "string"
+        kind: Literal["bool", "linelist", "string"] = (
+            "bool" if option.switch else "linelist" if option.multiple else "string"
+        )
         parser.addini(option.ini, option.help.replace("%%", "%"), type=kind, default=None)
 
 
@@ -114,6 +128,8 @@ def settings(config: pytest.Config) -> Settings:
         arch=get_arch(values["kola_arch"]) if values["kola_arch"] else host_arch(),
         image=values["kola_image"] or None,
         platform_options=tuple(values["kola_platform_options"] or ()),
+        clone=not values["kola_no_clone"],
+        clone_limits=clone_limits(values["kola_clone_cache"]),
         keep_machines=keep,
         output=(config.invocation_params.dir / (values["kola_output"] or "kola-runs")).resolve(),
         cache=cache_folder(values["kola_cache"]),
@@ -127,6 +143,22 @@ def cache_folder(value: str | None = None) -> Path:
     if value or (value := os.environ.get("KOLA_CACHE")):
         return Path(value).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kola"
+
+
+def clone_limits(gib: str | None, days: float | None = None) -> CloneLimits:
+    """Return how many saved machines are kept; None is the default.
+
+    Raises:
+        ConfigError: no number, or a negative one.
+    """
+    default = CloneLimits()
+    try:
+        size = default.size_mib if gib is None else int(float(gib) * 1024)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise ConfigError(f"--clone-cache '{gib}': expected a number of GiB, 0 or more")
+    return CloneLimits(size, default.age_days if days is None else days)
 
 
 def memory_budget(text: str | None) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola import images
 from kola.arch import get_arch
+from kola.clonecache import Limits
 from kola.errors import ConfigError
 from kola.keys import generate_key, write_client_key
 from kola.platform import Prepared, RunContext, load_platform, parse_options
@@ -38,6 +39,8 @@ class RunInfo:
         options: the platform's ``Options``.
         output: the run's own folder below ``--kola-output``.
         workers: number of processes that boot machines.
+        clone: whether machines are cloned where that is possible.
+        clone_limits: how many saved machines are kept in the cache.
         scratch: short-lived files, among them secrets; gone after the run.
     """
 
@@ -54,6 +57,8 @@ class RunInfo:
     budget_mib: int
     keep_machines: str
     workers: int
+    clone: bool
+    clone_limits: Limits
 
     @property
     def reaper_socket(self) -> Path:
@@ -94,6 +99,7 @@ class RunInfo:
                 "options": load_platform(plain["platform"]).Options(**plain["options"]),
                 "image": images.Image(**image),
                 "prepared": Prepared(**prepared),
+                "clone_limits": Limits(**plain["clone_limits"]),
             }
         )
 
@@ -147,6 +153,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         budget_mib=settings.memory_budget_mib,
         keep_machines=settings.keep_machines,
         workers=workers,
+        clone=settings.clone,
+        clone_limits=settings.clone_limits,
     )
     try:
         reaper = start_reaper(

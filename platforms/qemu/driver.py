@@ -103,6 +103,7 @@ class Qemu(SnapshotPlatform):
         """Save a running machine; see ``SnapshotPlatform.save``."""
         self.set_clock(instance)  # what could not set its clock later on is found out now
         _own(instance).save(folder)
+        self.set_clock(instance)  # it stood still meanwhile
 
     @contextlib.contextmanager
     def restore(self, folder: Path, spec: MachineSpec, name: str, prepared: Prepared) -> Iterator[Instance]:

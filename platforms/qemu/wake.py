@@ -16,11 +16,12 @@ import time
 from typing import TYPE_CHECKING
 
 from kola.errors import PlatformError
-from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from kola.wait import Deadline
 
 ACCURACY = 0.2
 """Seconds by which the guest's clock may be behind this host's."""

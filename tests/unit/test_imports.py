@@ -22,6 +22,7 @@ LAYERS = {
     "arch": LEAVES,
     "budget": LEAVES,
     "checks": LEAVES,
+    "clonecache": LEAVES,
     "command": LEAVES,
     "diagnose": LEAVES,
     "errors": LEAVES,
@@ -49,8 +50,10 @@ LAYERS = {
     "selection": BASE,
     "ssh": BASE,
     # Machines and the run that they belong to.
+    "clones": RUN,
     "flight": RUN,
     "health": RUN,
+    "launcher": RUN,
     "link": RUN,
     "machine": RUN,
     "reaper": RUN,

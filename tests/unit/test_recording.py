@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kola.clonecache import Limits
 from kola.images import Image
 from kola.platform import Prepared
 from kola.recording import ARTIFACTS, MACHINE, OUTCOME, Recorder
@@ -50,7 +51,9 @@ def test_provider(record_property):
 def info(output: Path) -> RunInfo:
     image = Image(Path("x.qcow2"), "qcow2", "0" * 64, "testos")
     prepared = Prepared("x.qcow2", "tcg")
-    return RunInfo("abcd", "me", "qemu", None, "x86_64", image, prepared, output, output, output, 1000, "never", 1)
+    return RunInfo(
+        "abcd", "me", "qemu", None, "x86_64", image, prepared, output, output, output, 1000, "never", 1, False, Limits()
+    )
 
 
 class Feed:

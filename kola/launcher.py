@@ -1,0 +1,225 @@
+"""Makes machines: boots them, or clones them where the platform can and the test lets it, until SSH answers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kola import ignition
+from kola.clonecache import CloneCache
+from kola.clones import CLONE_FOLDER, CONFIG, MACHINE, Clones
+from kola.errors import MachineLost, PlatformError
+from kola.keys import generate_key, read_client_key
+from kola.machine import Access, Machine
+from kola.platform import SnapshotPlatform
+from kola.provision import USER, provision
+from kola.run import CLIENT_KEY, KNOWN_HOSTS
+from kola.wait import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from kola.clonecache import Claim
+    from kola.keys import KeyPair
+    from kola.platform import Instance, Platform
+    from kola.progress import Progress
+    from kola.run import RunInfo
+    from kola.spec import MachineSpec
+
+BOOT_SECONDS = 120.0
+"""How long a first boot may take on a fast machine; scaled by the platform's slowness."""
+CLONE_SECONDS = 20.0
+"""How long a clone may take to answer on a fast machine, scaled likewise; then it is no good."""
+_ATTEMPTS = 2
+"""How many saved machines are tried before one is booted for this test alone."""
+
+
+@dataclass
+class Running:
+    """A machine and what ends it."""
+
+    machine: Machine
+    stack: contextlib.ExitStack
+
+    def end(self) -> None:
+        """Disconnect, and destroy it unless it is kept."""
+        self.stack.close()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to launch.
+
+    Attributes:
+        spec: of each machine.
+        config: a test's own Ignition config, or None.
+        indexes: the machines' numbers in their test.
+        clone: whether clones will do.
+        excused: ids of the rules of ``kola.checks`` that the test does not mind.
+    """
+
+    spec: MachineSpec
+    config: ignition.Config | None
+    indexes: range
+    clone: bool
+    excused: Collection[str] = ()
+
+
+class Launcher:
+    """Makes the machines of one process of a run. May be used by several threads at once.
+
+    Args:
+        info: of the run.
+        platform: this process's driver.
+        progress: told what becomes of each machine.
+    """
+
+    def __init__(self, info: RunInfo, platform: Platform, progress: Progress) -> None:
+        self.info = info
+        self.platform = platform
+        self.progress = progress
+        self.slowness = info.prepared.slowness * platform.arch.slowness
+        # Of machines that are not saved; the host key is each one's own.
+        key_file = info.scratch / CLIENT_KEY
+        self._access = Access(USER, read_client_key(key_file), "", key_file, info.scratch / KNOWN_HOSTS)
+        self._numbers = itertools.count(1)
+        self.clones: Clones | None = None
+        if info.clone and isinstance(platform, SnapshotPlatform):
+            cache = CloneCache(info.cache / CLONE_FOLDER, info.clone_limits, lambda why: progress.say("clones", why))
+            self.clones = Clones(info, platform, cache, self._access, progress.say)
+
+    def launch(self, wanted: Wanted, running: list[Running]) -> None:
+        """Make machines, which boot at the same time if they have to; returns when SSH answers on all of them.
+
+        Each is appended to ``running`` as soon as it exists: one that does not come up is the caller's to end.
+
+        Raises:
+            MachineLost: one did not come up; says why.
+            PlatformError: the provider could not make one.
+            WaitTimeout: another process boots what could be cloned, and does not come to an end.
+        """
+        if self.clones is None or not wanted.clone:
+            for _ in wanted.indexes:
+                host_key = generate_key()
+                self._boot(wanted, running, dataclasses.replace(self._access, host_key=host_key.public), host_key)
+            for new in running[-len(wanted.indexes) :]:
+                self._connect(new)
+            return
+        with contextlib.ExitStack() as claims:
+            golden: list[tuple[Claim, Running, Access]] = []
+            for index in wanted.indexes:  # always in this order: two tests never wait for each other
+                claim = claims.enter_context(self._claim(self.clones, wanted, index))
+                if not self._clone(self.clones, claim, wanted, running):
+                    access, host_key = self.clones.new_access(claim.key)
+                    golden.append((claim, self._boot(wanted, running, access, host_key), access))
+            for claim, new, access in golden:
+                self._connect(new)
+                if claim.draft is not None:
+                    self.clones.save(claim, new.machine, access, wanted.excused)
+                    new.machine.connect()
+
+    def can_clone(self, wanted: Wanted) -> bool:
+        """Tell whether all these machines would be clones, as far as one can tell beforehand."""
+        clones = self.clones
+        return (
+            clones is not None
+            and wanted.clone
+            and all(clones.cache.peek(clones.key(wanted.spec, wanted.config, index)) for index in wanted.indexes)
+        )
+
+    # -- clones ------------------------------------------------------------------------------------------------------
+
+    def _claim(self, clones: Clones, wanted: Wanted, index: int) -> AbstractContextManager[Claim]:
+        key = clones.key(wanted.spec, wanted.config, index)
+        return clones.cache.claim(
+            key, lambda elapsed: self.progress.say(f"clone {key[:8]}", "waiting for the process that boots it", elapsed)
+        )
+
+    def _clone(self, clones: Clones, claim: Claim, wanted: Wanted, running: list[Running]) -> bool:
+        """Restore the entry that was claimed; tells whether that worked. A bad one is dropped."""
+        for _ in range(_ATTEMPTS):
+            if claim.entry is None:
+                return False
+            name, limit = self._name(), Deadline(CLONE_SECONDS * self.slowness)
+            try:
+                clone = self._restore(clones, claim, wanted.spec, name, limit)
+            except (PlatformError, MachineLost) as e:
+                self.progress.say(name, f"clone dropped: {str(e).splitlines()[0]}", limit.elapsed)
+                claim.reject()
+                continue
+            self.progress.say(name, "cloned", limit.elapsed)
+            running.append(clone)
+            return True
+        return False
+
+    def _restore(self, clones: Clones, claim: Claim, spec: MachineSpec, name: str, limit: Deadline) -> Running:
+        assert claim.entry is not None  # noqa: S101 - for the type checker
+        access = clones.access(claim.entry)
+        artifacts = self._artifacts(name)
+        shutil.copyfile(claim.entry.folder / CONFIG, artifacts / CONFIG)
+        with contextlib.ExitStack() as stack:
+            restored = clones.platform.restore(claim.entry.folder / MACHINE, spec, name, self.info.prepared)
+            machine = self._machine(stack.enter_context(restored), access, spec, artifacts)
+            stack.callback(machine.close)
+            machine.connect(limit)
+            clones.platform.set_clock(machine.instance)
+            return Running(machine, stack.pop_all())
+
+    # -- boots -------------------------------------------------------------------------------------------------------
+
+    def _boot(self, wanted: Wanted, running: list[Running], access: Access, host_key: KeyPair) -> Running:
+        """Start a machine, without waiting for anything."""
+        name = self._name()
+        full = provision(
+            wanted.config,
+            client_key=access.client_key.public,
+            host_key=host_key,
+            capabilities=self.platform.capabilities,
+        )
+        artifacts = self._artifacts(name)
+        (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
+        with contextlib.ExitStack() as stack:
+            launched = self.platform.launch(wanted.spec, ignition.serialise(full), name, self.info.prepared)
+            machine = self._machine(stack.enter_context(launched), access, wanted.spec, artifacts)
+            stack.callback(machine.close)
+            new = Running(machine, stack.pop_all())
+        running.append(new)
+        self.progress.say(name, "booting")
+        return new
+
+    def _connect(self, running: Running) -> None:
+        """Wait until SSH answers.
+
+        Raises:
+            MachineLost: it will not; says why.
+        """
+        machine = running.machine
+        limit = Deadline(BOOT_SECONDS * self.slowness)
+        machine.connect(limit)
+        self.progress.say(machine.name, "up", limit.elapsed)
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _name(self) -> str:
+        return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self._numbers)}"
+
+    def _artifacts(self, name: str) -> Path:
+        folder = self.info.output / "machines" / name
+        folder.mkdir(parents=True)
+        return folder
+
+    def _machine(self, instance: Instance, access: Access, spec: MachineSpec, artifacts: Path) -> Machine:
+        return Machine(
+            instance,
+            access,
+            spec=spec,
+            artifacts=artifacts,
+            slowness=self.slowness,
+            progress=lambda state, elapsed: self.progress.say(instance.name, state, elapsed),
+        )
