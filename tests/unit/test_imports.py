@@ -42,6 +42,7 @@ LAYERS = {
     "slots": LEAVES,
     "spec": LEAVES,
     "text": LEAVES,
+    "usage": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
     "doorbell": BASE,
@@ -55,6 +56,7 @@ LAYERS = {
     "health": RUN,
     "link": RUN,
     "machine": RUN,
+    "meter": RUN,
     "reaper": RUN,
     "run": RUN,
     "runs": RUN,
