@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kola import health, ignition
 from kola.budget import Budget, Evictor
+from kola.cgroup import available_cores
 from kola.errors import ConfigError, MachineLost
 from kola.keys import generate_key, read_client_key
 from kola.machine import Access, Machine
+from kola.meter import Meter
 from kola.needs import Isolation
 from kola.progress import Progress
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
+from kola.slots import Slots, boot_weight
+from kola.usage import Kind, UsageStore
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
     from kola.budget import Token
     from kola.needs import Needs
-    from kola.platform import Platform
+    from kola.platform import Instance, Platform
     from kola.run import RunInfo
     from kola.spec import MachineSpec
 
@@ -34,12 +39,17 @@ BOOT_SECONDS = 120.0
 """How long a first boot may take on a fast machine; scaled by the platform's slowness."""
 
 ADMISSION_SECONDS = 3600.0
-"""How long a test may wait for memory: other tests run meanwhile."""
+"""How long a test may wait for memory, and then for cores to boot on: other tests run meanwhile."""
+
+
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
 
 
 def memory_mib(needs: Needs) -> int:
-    """Return what a test takes from the budget."""
-    return needs.machines * (needs.spec.memory_mib + MACHINE_OVERHEAD_MIB)
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
 
 
 @dataclass
@@ -104,20 +114,15 @@ class Reservation:
         flight, needs = self.flight, self.needs
         if needs.isolation is Isolation.SHARED and config is None:
             return flight.shared(self)
-        running = flight.start(needs.spec, config or needs.ignition)
-        # Before it is up: a machine that fails to boot is ended, kept and described like any other.
-        self.running.append(running)
-        flight.connect(running)
-        return running.machine
+        flight.boot(self, config or needs.ignition)
+        return self.running[-1].machine
 
     def launch_all(self) -> list[Machine]:
-        """Give the test all its machines; they boot at the same time."""
+        """Give the test all its machines; they boot at the same time as far as there are cores."""
         if self.needs.isolation is Isolation.SHARED:
             self.launch()
-        for _ in range(self.needs.machines - len(self.running)):
-            self.running.append(self.flight.start(self.needs.spec, self.needs.ignition))
-        for running in self.running:
-            self.flight.connect(running)
+        while len(self.running) < self.needs.machines:
+            self.flight.boot(self, self.needs.ignition, self.needs.machines - len(self.running))
         return self.machines
 
     def keep(self, *, failed: bool) -> bool:
@@ -151,12 +156,17 @@ class Flight:
         self._shared: dict[str, Shared] = {}  # by the id of the token that pays for it
         self._lock = threading.Lock()
         self._evictor = Evictor(self.budget, self._evict)
+        self._slots = Slots(info.cache / "slots", available_cores(), ADMISSION_SECONDS)
+        kind = Kind(info.platform, info.arch, info.prepared.accelerator)
+        self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
 
     def __enter__(self) -> Flight:  # noqa: PYI034 - final in practice
         self._evictor.__enter__()
+        self.meter.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.meter.__exit__(None, None, None)
         self._evictor.__exit__(None, None, None)
         for shared in self._shared.values():
             shared.end()
@@ -165,19 +175,28 @@ class Flight:
     # -- admission ---------------------------------------------------------------------------------------------------
 
     def reserve(self, needs: Needs, nodeid: str) -> Reservation:
-        """Admit a test: take all the memory that it declares in one step, waiting for other tests if need be.
+        """Admit a test: take all the memory that it will use in one step, waiting for other tests if need be.
 
         Raises:
-            ConfigError: it asks for more than the whole budget.
+            ConfigError: it declares more than the whole budget.
             WaitTimeout: the memory did not become free.
         """
-        if needs.isolation is Isolation.SHARED and (token := self._claim_shared(needs.machine_key())):
-            return Reservation(self, needs, nodeid, token)
-        token = self.budget.acquire(
-            memory_mib(needs), what=nodeid, timeout=ADMISSION_SECONDS,
-            on_wait=lambda why: self.progress.say(nodeid, why),
-        )  # fmt: skip
-        return Reservation(self, needs, nodeid, token)
+        key, each = needs.machine_key(), machine_mib(needs)
+        token = self._claim_shared(key) if needs.isolation is Isolation.SHARED else None
+        if token is None:
+            token = self.budget.acquire(
+                needs.machines * self.meter.expected_mib(key, each), most=needs.machines * each, what=nodeid,
+                timeout=ADMISSION_SECONDS, on_wait=lambda why: self.progress.say(nodeid, why),
+            )  # fmt: skip
+        reservation = Reservation(self, needs, nodeid, token)
+        self.meter.register(token, key, each, lambda: self._instances(reservation))
+        return reservation
+
+    def _instances(self, reservation: Reservation) -> list[Instance]:
+        """Return what a test's token pays for at the moment: also the shared machine that it has not asked for yet."""
+        shared = self._shared.get(reservation.token.id)
+        running = reservation.running or ([shared.running] if shared is not None else [])
+        return [one.machine.instance for one in running]
 
     def _claim_shared(self, key: str) -> Token | None:
         with self._lock:
@@ -203,12 +222,31 @@ class Flight:
             reservation.running.append(running)
             reservation.marks[running.machine.name] = health.mark(running.machine)
             return running.machine
-        running = self.start(needs.spec, needs.ignition)
-        reservation.running.append(running)
-        self.connect(running)
+        self.boot(reservation, needs.ignition)
+        running = reservation.running[-1]
         with self._lock:
             self._shared[reservation.token.id] = Shared(needs.machine_key(), running, reservation.token)
         return running.machine
+
+    def boot(self, reservation: Reservation, config: ignition.Config | None, count: int = 1) -> None:
+        """Boot between one and ``count`` machines for a test, as many as there are cores for, and wait for them.
+
+        Raises:
+            MachineLost: one did not come up; says why.
+            WaitTimeout: other machines kept the cores busy.
+        """
+        spec, nodeid = reservation.needs.spec, reservation.nodeid
+        weight = boot_weight(self.info.prepared.accelerator, spec.vcpus)
+        with self._slots.take_some(count, nodeid, weight, functools.partial(self.progress.say, nodeid)) as slots:
+            booting = []
+            for slot in slots:
+                running = self.start(spec, config)
+                # Before it is up: a machine that fails to boot is ended, kept and described like any other.
+                reservation.running.append(running)
+                booting.append((running, slot))
+            for running, slot in booting:
+                self.connect(running)
+                slot.release()
 
     def start(self, spec: MachineSpec, config: ignition.Config | None) -> Running:
         """Start a machine, without waiting for anything."""
@@ -258,6 +296,7 @@ class Flight:
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
         """End the machines of a test that are not kept, and give their memory back."""
+        self.meter.unregister(reservation.token)
         with self._lock:
             shared = self._shared.get(reservation.token.id)
         lost = any(_is_lost(running.machine) for running in reservation.running)
@@ -276,11 +315,11 @@ class Flight:
         which = self.info.keep_machines
         if reservation.kept or not (which == "always" or (which == "failed" and failed)):
             return reservation.kept
-        if self._kept_mib + reservation.token.mib > self.info.budget_mib // self.info.workers // 2:
+        if self._kept_mib + reservation.token.most > self.info.budget_mib // self.info.workers // 2:
             for machine in reservation.machines:
                 self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
             return False
-        self._kept_mib += reservation.token.mib
+        self._kept_mib += reservation.token.most
         for machine in reservation.machines:
             machine.instance.keep()
         self._keep([machine.name for machine in reservation.machines])
