@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 from kola import __version__
+from kola.clonecache import CloneCache
+from kola.clones import CLONE_FOLDER
 from kola.errors import KolaError
-from kola.options import cache_folder
+from kola.options import cache_folder, clone_limits
 from kola.results import ExitCode
 from kola.runs import RunRecord, RunState, collect_run, list_runs
 
@@ -25,19 +27,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     gc = commands.add_parser(
         "gc",
-        help="end machines that were kept, and remove what killed runs left",
-        description="End machines that were kept on purpose (--keep-machines) and remove what killed runs left. "
-        "Runs that go on are not touched.",
+        help="end machines that were kept, remove what killed runs left and saved machines that are old or too many",
+        description="End machines that were kept on purpose (--keep-machines), remove what killed runs left, and of "
+        "the machines saved for cloning those that were not used for long or are too many. Runs that go on are not "
+        "touched.",
     )
     gc.add_argument("--dry-run", action="store_true", help="only say what there is")
     gc.add_argument("--run", metavar="ID", help="only this run's")
+    gc.add_argument("--clone-cache", metavar="GIB", help="what saved machines may take together (default: 20; 0: none)")
+    gc.add_argument("--clone-age", metavar="DAYS", type=float, help="after how long without use they go (default: 14)")
     gc.add_argument("--kola-cache", metavar="DIR", help="as in pytest's option")
     args = parser.parse_args(arguments)
     try:
-        return _gc(cache_folder(args.kola_cache), run_id=args.run, dry_run=args.dry_run)
+        limits = clone_limits(args.clone_cache, args.clone_age)
+        cache = cache_folder(args.kola_cache)
+        code = _gc(cache, run_id=args.run, dry_run=args.dry_run)
+        if args.run is None:
+            _gc_clones(CloneCache(cache / CLONE_FOLDER, limits), dry_run=args.dry_run)
     except KolaError as e:
         print(f"ERROR: {e}", file=sys.stderr)
         return ExitCode.FAILED
+    return code
 
 
 def _gc(cache: Path, *, run_id: str | None, dry_run: bool) -> int:
@@ -58,6 +68,14 @@ def _gc(cache: Path, *, run_id: str | None, dry_run: bool) -> int:
             print(f"  ERROR: {e}", file=sys.stderr)
             code = ExitCode.FAILED
     return code
+
+
+def _gc_clones(cache: CloneCache, *, dry_run: bool) -> None:
+    for removed in cache.collect(dry_run=dry_run):
+        done = "would go" if dry_run else "removed"
+        print(f"saved machine {removed.key} ({removed.mib} MiB): {removed.why}: {done}")
+    if cache.count():
+        print(f"saved machines: {cache.count()}, {cache.size_mib()} MiB in {cache.folder}")
 
 
 def _describe(run: RunRecord) -> str:

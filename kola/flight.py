@@ -1,17 +1,22 @@
-"""The machines of one process of a run: launching, sharing, keeping and ending them, inside the memory budget."""
+"""The machines of one process of a run: who gets which, kept, shared, made in advance, ended; inside the budget."""
 
 from __future__ import annotations
 
-import threading
+import contextlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kola import health
 from kola.budget import Budget, Evictor
-from kola.errors import ConfigError, MachineLost
+from kola.errors import ConfigError, KolaError, MachineLost
 from kola.launcher import Launcher, Wanted
+from kola.meter import Meter
 from kola.needs import Isolation
+from kola.park import Park, Parked
 from kola.progress import Progress
+from kola.usage import Kind, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from kola.launcher import Running
     from kola.machine import Machine
     from kola.needs import Needs
-    from kola.platform import Platform
+    from kola.platform import Instance, Platform
     from kola.run import RunInfo
 
 MACHINE_OVERHEAD_MIB = 192
@@ -30,10 +35,18 @@ MACHINE_OVERHEAD_MIB = 192
 ADMISSION_SECONDS = 3600.0
 """How long a test may wait for memory: other tests run meanwhile."""
 
+MOST_ENDING = 4
+"""Tests whose machines may be at their end in the background before the next one has to wait for them."""
+
+
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
+
 
 def memory_mib(needs: Needs) -> int:
-    """Return what a test takes from the budget."""
-    return needs.machines * (needs.spec.memory_mib + MACHINE_OVERHEAD_MIB)
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range) -> Wanted:
@@ -47,20 +60,6 @@ def wanted(needs: Needs, config: ignition.Config | None, indexes: range) -> Want
     )
 
 
-@dataclass(frozen=True)
-class Shared:
-    """A machine that stays for the next test that needs the same (``Needs.machine_key``)."""
-
-    key: str
-    running: Running
-    token: Token
-
-    def end(self) -> None:
-        """End the machine and give its memory back."""
-        self.running.end()
-        self.token.release()
-
-
 @dataclass
 class Reservation:
     """The memory that a test was admitted with, and the machines that it made of it."""
@@ -69,7 +68,13 @@ class Reservation:
     needs: Needs
     nodeid: str
     token: Token
+    ready: list[Running] = field(default_factory=list)
+    """Machines that were there already and that the test has not asked for yet."""
     running: list[Running] = field(default_factory=list)
+    used: bool = False
+    """Whether other tests have used the machine."""
+    own_config: bool = False
+    """Whether a machine has a config that is not the marker's."""
     kept: bool = False
     marks: dict[str, health.Mark] = field(default_factory=dict)
     """Machine name -> where this test's part of its logs begins; a machine without one is all this test's."""
@@ -78,6 +83,11 @@ class Reservation:
     def machines(self) -> list[Machine]:
         """The machines that the test has used so far."""
         return [running.machine for running in self.running]
+
+    @property
+    def instances(self) -> list[Instance]:
+        """All machines that the token pays for."""
+        return [running.machine.instance for running in (*self.running, *self.ready)]
 
     def launch(self, config: ignition.Config | None = None) -> Machine:
         """Give the test one more machine: the shared one, or a fresh one.
@@ -93,21 +103,33 @@ class Reservation:
             raise ConfigError(
                 f"the test declares machines={self.needs.machines} in its kola marker and asked for one more"
             )
-        if self.needs.isolation is Isolation.SHARED and config is None:
-            return self.flight.shared(self)
+        if config is not None:  # what is ready has another
+            self.own_config = True
+            self.flight.end(self.ready)
+            self.ready = []
         self._launch(config or self.needs.ignition, 1)
         return self.machines[-1]
 
     def launch_all(self) -> list[Machine]:
-        """Give the test all its machines; they boot at the same time if they have to boot."""
-        if self.needs.isolation is Isolation.SHARED:
-            self.launch()
+        """Give the test all its machines; they boot at the same time as far as there are cores, if they have to."""
         self._launch(self.needs.ignition, self.needs.machines - len(self.running))
         return self.machines
 
     def _launch(self, config: ignition.Config | None, count: int) -> None:
         first = len(self.running)
-        self.flight.launcher.launch(wanted(self.needs, config, range(first, first + count)), self.running)
+        while count and self.ready:
+            running = self.ready.pop(0)
+            self.running.append(running)
+            count -= 1
+            if self.used:
+                self.marks[running.machine.name] = health.mark(running.machine)
+        if count:
+            indexes = range(len(self.running), first + count)
+            self.flight.launcher.launch(wanted(self.needs, config, indexes), self.running)
+
+    def shares(self, key: str) -> bool:
+        """Tell whether another test with that machine key is going to get this one's machine."""
+        return self.needs.isolation is Isolation.SHARED and not self.own_config and self.needs.machine_key() == key
 
     def keep(self, *, failed: bool) -> bool:
         """Keep the test's machines if the user asked for it; tells whether they are kept."""
@@ -133,102 +155,156 @@ class Flight:
         self.worker = worker = platform.context.worker
         self.progress = Progress(info.output / "progress.jsonl", worker)
         self.budget = Budget(info.scratch / "budget", info.budget_mib, worker)
-        self._keep = keep
         self.launcher = Launcher(info, platform, self.progress)
+        self.park = Park()
+        kind = Kind(info.platform, info.arch, info.prepared.accelerator)
+        self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
+        self._keep = keep
         self._kept_mib = 0
-        self._shared: dict[str, Shared] = {}  # by the id of the token that pays for it
-        self._lock = threading.Lock()
         self._evictor = Evictor(self.budget, self._evict)
+        self._background = ThreadPoolExecutor(2, thread_name_prefix="kola-flight")
+        self._ending: deque[Future[None]] = deque()
+        self._warming: Future[None] | None = None
 
     def __enter__(self) -> Flight:  # noqa: PYI034 - final in practice
         self._evictor.__enter__()
+        self.meter.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._evictor.__exit__(None, None, None)
-        for shared in self._shared.values():
-            shared.end()
-        self._shared.clear()
+        with contextlib.ExitStack() as stack:  # from the last to the first, whatever one of them raises
+            stack.callback(self._evictor.__exit__, None, None, None)
+            stack.callback(self.meter.__exit__, None, None, None)
+            stack.callback(self._end_parked)
+            stack.callback(self._await_ending, 0)
+            stack.callback(self._background.shutdown)
 
     # -- admission ---------------------------------------------------------------------------------------------------
 
     def reserve(self, needs: Needs, nodeid: str) -> Reservation:
-        """Admit a test: take all the memory that it declares in one step, waiting for other tests if need be.
+        """Admit a test: take all the memory that it will use in one step, waiting for other tests if need be.
 
         Raises:
-            ConfigError: it asks for more than the whole budget.
+            ConfigError: it declares more than the whole budget.
             WaitTimeout: the memory did not become free.
         """
-        if needs.isolation is Isolation.SHARED and (token := self._claim_shared(needs.machine_key())):
-            return Reservation(self, needs, nodeid, token)
-        token = self.budget.acquire(
-            memory_mib(needs), what=nodeid, timeout=ADMISSION_SECONDS,
-            on_wait=lambda why: self.progress.say(nodeid, why),
-        )  # fmt: skip
-        return Reservation(self, needs, nodeid, token)
+        key, each = needs.machine_key(), machine_mib(needs)
+        parked = self._claim(needs, key)
+        if parked is not None:
+            reservation = Reservation(self, needs, nodeid, parked.token, ready=list(parked.running), used=parked.used)
+        else:
+            token = self.budget.acquire(
+                needs.machines * self.meter.expected_mib(key, each), most=needs.machines * each, what=nodeid,
+                timeout=ADMISSION_SECONDS, on_wait=lambda why: self.progress.say(nodeid, why),
+            )  # fmt: skip
+            reservation = Reservation(self, needs, nodeid, token)
+        self.meter.register(reservation.token, key, each, lambda: reservation.instances)
+        return reservation
 
-    def _claim_shared(self, key: str) -> Token | None:
-        with self._lock:
-            # One that cannot be claimed any more is about to be evicted.
-            return next((s.token for s in self._shared.values() if s.key == key and s.token.claim()), None)
+    def _claim(self, needs: Needs, key: str) -> Parked | None:
+        if needs.isolation is Isolation.FIRST_BOOT:
+            return None
+        if self._warming is not None:  # it is for this test, as a rule
+            self._warming.result()
+            self._warming = None
+        return self.park.claim(key, needs.machines, shared=needs.isolation is Isolation.SHARED)
+
+    def _end_parked(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for parked in self.park.clear():
+                stack.callback(parked.end)
 
     def _evict(self, token_id: str) -> None:
-        with self._lock:
-            shared = self._shared.pop(token_id, None)
-        if shared is not None:
-            self.progress.say(shared.running.machine.name, "idle, makes room for another test")
-            shared.end()
+        parked = self.park.take(token_id)
+        if parked is not None:
+            for running in parked.running:
+                self.progress.say(running.machine.name, "idle, makes room for another test")
+            parked.end()
 
-    # -- machines ----------------------------------------------------------------------------------------------------
+    # -- machines made in advance ------------------------------------------------------------------------------------
 
-    def shared(self, reservation: Reservation) -> Machine:
-        """Return the shared machine that fits, and mark what earlier tests left in its logs; boot it if need be."""
-        needs = reservation.needs
-        with self._lock:
-            found = self._shared.get(reservation.token.id)
-        if found is not None:
-            running = found.running
-            reservation.running.append(running)
-            reservation.marks[running.machine.name] = health.mark(running.machine)
-            return running.machine
-        self.launcher.launch(wanted(needs, needs.ignition, range(1)), reservation.running)
-        running = reservation.running[-1]
-        with self._lock:
-            self._shared[reservation.token.id] = Shared(needs.machine_key(), running, reservation.token)
-        return running.machine
+    def warm(self, needs: Needs, nodeid: str, current: Reservation | None) -> None:
+        """Begin to make the machines of the next test, if they are clones and there is memory that nobody waits for.
+
+        Args:
+            needs: of the next test.
+            nodeid: its.
+            current: of the test that runs; its machine may be the next one's too.
+        """
+        key, shared = needs.machine_key(), needs.isolation is Isolation.SHARED
+        if shared and current is not None and current.shares(key):
+            return
+        what = wanted(needs, needs.ignition, range(needs.machines))
+        parked = self.park.holds(key, needs.machines, shared=shared)
+        if self._warming is None and not parked and self.launcher.can_clone(what):
+            self._warming = self._background.submit(self._warm, needs, nodeid, key, what)
+
+    def _warm(self, needs: Needs, nodeid: str, key: str, what: Wanted) -> None:
+        each = machine_mib(needs)
+        expected = needs.machines * self.meter.expected_mib(key, each)
+        token = self.budget.try_acquire(expected, most=needs.machines * each, what=f"{nodeid} (next)")
+        if token is None:
+            return
+        running: list[Running] = []
+        try:
+            self.launcher.launch(what, running)
+        except KolaError:  # the test itself will meet it, and say so
+            Parked(key, tuple(running), token, used=False).end()
+        except BaseException:
+            Parked(key, tuple(running), token, used=False).end()
+            raise
+        else:
+            self.park.put(Parked(key, tuple(running), token, used=False))
 
     # -- the end of a test -------------------------------------------------------------------------------------------
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
-        """End the machines of a test that are not kept, and give their memory back."""
-        with self._lock:
-            shared = self._shared.get(reservation.token.id)
-        lost = any(_is_lost(running.machine) for running in reservation.running)
-        if shared is not None and not lost and not (reservation.kept and failed):
-            reservation.token.set_idle()
+        """End the machines of a test that are not kept, and give their memory back; that goes on in the background."""
+        self.meter.unregister(reservation.token)
+        everything = (*reservation.running, *reservation.ready)
+        healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)
+        key = reservation.needs.machine_key()
+        if reservation.shares(key) and healthy and not (reservation.kept and failed):
+            self.park.put(Parked(key, everything, reservation.token, used=True))
             return
-        with self._lock:
-            self._shared.pop(reservation.token.id, None)
-        for running in reservation.running:
-            running.end()
-        if not reservation.kept:  # a kept machine goes on using its memory
-            reservation.token.release()
+        # A kept machine goes on using its memory.
+        self.end(everything, None if reservation.kept else reservation.token)
+
+    def end(self, machines: tuple[Running, ...] | list[Running], token: Token | None = None) -> None:
+        """End machines in the background, then give back what paid for them; at most a few tests' at a time.
+
+        Raises:
+            KolaError: some of an earlier test could not be ended.
+        """
+        self._await_ending(MOST_ENDING - 1)
+        self._ending.append(self._background.submit(_end, tuple(machines), token))
+
+    def _await_ending(self, most: int) -> None:
+        while len(self._ending) > most or (self._ending and self._ending[0].done()):
+            self._ending.popleft().result()
 
     def keep(self, reservation: Reservation, *, failed: bool) -> bool:
         """Decide whether the machines of a test stay; they may take half of this process's share of the budget."""
         which = self.info.keep_machines
         if reservation.kept or not (which == "always" or (which == "failed" and failed)):
             return reservation.kept
-        if self._kept_mib + reservation.token.mib > self.info.budget_mib // self.info.workers // 2:
+        if self._kept_mib + reservation.token.most > self.info.budget_mib // self.info.workers // 2:
             for machine in reservation.machines:
                 self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
             return False
-        self._kept_mib += reservation.token.mib
+        self._kept_mib += reservation.token.most
         for machine in reservation.machines:
             machine.instance.keep()
         self._keep([machine.name for machine in reservation.machines])
         reservation.kept = True
         return True
+
+
+def _end(machines: tuple[Running, ...], token: Token | None) -> None:
+    for running in machines:
+        running.end()
+    if token is not None:
+        token.release()
 
 
 def _is_lost(machine: Machine) -> bool:

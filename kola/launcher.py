@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kola import ignition
+from kola.cgroup import available_cores
 from kola.clonecache import CloneCache
 from kola.clones import CLONE_FOLDER, CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
@@ -18,6 +20,7 @@ from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
+from kola.slots import Slots, boot_weight
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ BOOT_SECONDS = 120.0
 """How long a first boot may take on a fast machine; scaled by the platform's slowness."""
 CLONE_SECONDS = 20.0
 """How long a clone may take to answer on a fast machine, scaled likewise; then it is no good."""
+SLOT_SECONDS = 3600.0
+"""How long to wait for cores to boot on: other machines boot meanwhile."""
 _ATTEMPTS = 2
 """How many saved machines are tried before one is booted for this test alone."""
 
@@ -71,6 +76,15 @@ class Wanted:
     excused: Collection[str] = ()
 
 
+@dataclass(frozen=True)
+class Boot:
+    """One machine to be booted: its keys, and what it is saved under, if it is."""
+
+    access: Access
+    host_key: KeyPair
+    claim: Claim | None = None
+
+
 class Launcher:
     """Makes the machines of one process of a run. May be used by several threads at once.
 
@@ -88,6 +102,7 @@ class Launcher:
         # Of machines that are not saved; the host key is each one's own.
         key_file = info.scratch / CLIENT_KEY
         self._access = Access(USER, read_client_key(key_file), "", key_file, info.scratch / KNOWN_HOSTS)
+        self.slots = Slots(info.cache / "slots", available_cores(), SLOT_SECONDS)
         self._numbers = itertools.count(1)
         self.clones: Clones | None = None
         if info.clone and isinstance(platform, SnapshotPlatform):
@@ -102,27 +117,20 @@ class Launcher:
         Raises:
             MachineLost: one did not come up; says why.
             PlatformError: the provider could not make one.
-            WaitTimeout: another process boots what could be cloned, and does not come to an end.
+            WaitTimeout: another process boots what could be cloned, and does not come to an end; or other machines
+                keep the cores busy.
         """
         if self.clones is None or not wanted.clone:
-            for _ in wanted.indexes:
-                host_key = generate_key()
-                self._boot(wanted, running, dataclasses.replace(self._access, host_key=host_key.public), host_key)
-            for new in running[-len(wanted.indexes) :]:
-                self._connect(new)
+            self._boot(wanted, [self._unsaved() for _ in wanted.indexes], running)
             return
         with contextlib.ExitStack() as claims:
-            golden: list[tuple[Claim, Running, Access]] = []
+            boots = []
             for index in wanted.indexes:  # always in this order: two tests never wait for each other
                 claim = claims.enter_context(self._claim(self.clones, wanted, index))
                 if not self._clone(self.clones, claim, wanted, running):
                     access, host_key = self.clones.new_access(claim.key)
-                    golden.append((claim, self._boot(wanted, running, access, host_key), access))
-            for claim, new, access in golden:
-                self._connect(new)
-                if claim.draft is not None:
-                    self.clones.save(claim, new.machine, access, wanted.excused)
-                    new.machine.connect()
+                    boots.append(Boot(access, host_key, claim))
+            self._boot(wanted, boots, running)
 
     def can_clone(self, wanted: Wanted) -> bool:
         """Tell whether all these machines would be clones, as far as one can tell beforehand."""
@@ -173,27 +181,47 @@ class Launcher:
 
     # -- boots -------------------------------------------------------------------------------------------------------
 
-    def _boot(self, wanted: Wanted, running: list[Running], access: Access, host_key: KeyPair) -> Running:
+    def _unsaved(self) -> Boot:
+        host_key = generate_key()
+        return Boot(dataclasses.replace(self._access, host_key=host_key.public), host_key)
+
+    def _boot(self, wanted: Wanted, boots: list[Boot], running: list[Running]) -> None:
+        """Boot machines, as many at once as there are cores for, and save those that were claimed to be saved."""
+        accelerator = self.info.prepared.accelerator
+        weight = boot_weight(accelerator, wanted.spec.vcpus)
+        while boots:
+            name = self._name()
+            with self.slots.take_some(len(boots), name, weight, functools.partial(self.progress.say, name)) as holds:
+                names = [name, *(self._name() for _ in holds[1:])]
+                now, boots = boots[: len(holds)], boots[len(holds) :]
+                started = [self.start(*each, wanted, running) for each in zip(names, now, strict=True)]
+                for boot, new, hold in zip(now, started, holds, strict=True):
+                    self.connect(new)
+                    if self.clones is not None and boot.claim is not None and boot.claim.draft is not None:
+                        self.clones.save(boot.claim, new.machine, boot.access, wanted.excused)
+                        new.machine.connect()
+                    hold.release()
+
+    def start(self, name: str, boot: Boot, wanted: Wanted, running: list[Running]) -> Running:
         """Start a machine, without waiting for anything."""
-        name = self._name()
         full = provision(
             wanted.config,
-            client_key=access.client_key.public,
-            host_key=host_key,
+            client_key=boot.access.client_key.public,
+            host_key=boot.host_key,
             capabilities=self.platform.capabilities,
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
         with contextlib.ExitStack() as stack:
             launched = self.platform.launch(wanted.spec, ignition.serialise(full), name, self.info.prepared)
-            machine = self._machine(stack.enter_context(launched), access, wanted.spec, artifacts)
+            machine = self._machine(stack.enter_context(launched), boot.access, wanted.spec, artifacts)
             stack.callback(machine.close)
             new = Running(machine, stack.pop_all())
         running.append(new)
         self.progress.say(name, "booting")
         return new
 
-    def _connect(self, running: Running) -> None:
+    def connect(self, running: Running) -> None:
         """Wait until SSH answers.
 
         Raises:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, health, ignition, options, terminal
+from kola import checks, health, ignition, options, parallel, terminal
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
 from kola.ignition_validate import validate_with_tool
@@ -33,6 +34,8 @@ PLUGIN = pytest.StashKey["KolaPlugin"]()
 NEEDS = pytest.StashKey[Needs]()
 RESERVATION = pytest.StashKey[Reservation]()
 FAILED = pytest.StashKey[bool]()
+NEXT = pytest.StashKey["pytest.Item | None"]()
+WORKERS = pytest.StashKey[parallel.Workers]()
 
 FIXTURES = frozenset({"machine", "machines", "flight"})
 
@@ -40,6 +43,21 @@ FIXTURES = frozenset({"machine", "machines", "flight"})
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register kola's options."""
     options.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Answer ``-n auto`` by what tests used in earlier runs; without a platform, xdist decides."""
+    if config.option.numprocesses != "auto" or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    try:
+        chosen = parallel.workers_for(options.settings(config))
+    except ConfigError:  # pytest_configure will say what is wrong
+        return None
+    if chosen is None:
+        return None
+    config.stash[WORKERS] = chosen = chosen.at_most(config.option.maxprocesses, "--maxprocesses")
+    return chosen.count
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,7 +118,8 @@ class KolaPlugin:
         """Say what is going to be tested, where, and how much at once."""
         if self.info is None:
             return []
-        return terminal.header(self.info, own_scheduler=not self._dist_given())
+        chosen = self.config.stash.get(WORKERS, None)
+        return terminal.header(self.info, own_scheduler=not self._dist_given(), workers=chosen)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -252,10 +271,26 @@ class KolaPlugin:
         if needs is not None and self.info is not None:
             item.stash[RESERVATION] = self.flight.reserve(needs, item.nodeid)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Remember which test comes next."""
+        item.stash[NEXT] = nextitem
+
+    def _warm_next(self, item: pytest.Item) -> None:
+        """Let the machines of the next test be made while this one runs."""
+        following = item.stash.get(NEXT, None)
+        needs = following.stash.get(NEEDS, None) if following is not None else None
+        # A test that is going to be skipped gets no machine.
+        if following is None or needs is None or following.get_closest_marker("skip") is not None:
+            return
+        if self._flight is not None:
+            self._flight.warm(needs, following.nodeid, item.stash.get(RESERVATION, None))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Run the test, then look at its machines: what they show is part of the test's own verdict."""
         reservation = item.stash.get(RESERVATION, None)
+        self._warm_next(item)
         try:
             result = yield
         except pytest.skip.Exception:

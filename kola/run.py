@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,8 @@ class RunInfo:
     budget_mib: int
     keep_machines: str
     workers: int
-    clone: bool
-    clone_limits: Limits
+    clone: bool = False
+    clone_limits: Limits = field(default_factory=Limits)
 
     @property
     def reaper_socket(self) -> Path:

@@ -25,7 +25,8 @@ def _guest(**changes: object) -> Guest:
         "accelerator": "tcg", "cpu": "", "memory_mib": 1024, "vcpus": 3, "overlay": Path("/s/root.qcow2"),
         "disks": (), "macs": ("52:54:00:00:00:01",), "ssh_port": 2222, "ignition": Path("/s/a&b.ign"),
         "console": Path("/a/con,sole.txt"), "journal": Path("/a/journal.jsonl"),
-        "ignition_journal": Path("/a/ignition.jsonl"), "security_models": (), "owner_ids": (7, 8),
+        "ignition_journal": Path("/a/ignition.jsonl"), "wake": Path("/s/wa,ke"), "security_models": (),
+        "owner_ids": (7, 8),
     }  # fmt: skip
     return Guest(**(values | changes))  # type: ignore[arg-type]
 
@@ -80,9 +81,16 @@ def test_domain_of_a_plain_machine() -> None:
     assert entry.attrib == {"name": "opt/com.coreos/config", "file": "/s/a&b.ign"}
     assert [disk.attrib["dev"] for disk in xml.iterfind("devices/disk/target")] == ["vda"]
     arguments = _arguments(xml)
-    assert "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22" in arguments
-    assert "file,id=console,path=/a/con,,sole.txt" in arguments
+    assert f"user,id=net0,hostname={TAGS.name},hostfwd=tcp:127.0.0.1:2222-:22" in arguments
+    assert "file,id=console,append=on,path=/a/con,,sole.txt" in arguments
+    assert "pipe,id=wake,path=/s/wa,,ke" in arguments
+    assert "-incoming" not in arguments
     assert "-cpu" not in arguments
+
+
+def test_a_machine_to_be_restored_differs_in_nothing_but_that_it_waits() -> None:
+    new, restored = (_arguments(_xml(_guest(incoming=incoming))) for incoming in (False, True))
+    assert restored == [*new, "-incoming", "defer"]
 
 
 def test_metadata_and_environment_carry_the_tags() -> None:
@@ -108,7 +116,7 @@ def test_extra_disks_and_nics() -> None:
     assert [disk.findtext("serial") for disk in xml.iterfind("devices/disk")] == [None, "data", None]
     assert [len(disk.findall("boot")) for disk in xml.iterfind("devices/disk")] == [1, 0, 0]
     arguments = _arguments(xml)
-    assert "user,id=net1" in arguments
+    assert f"user,id=net1,hostname={TAGS.name}" in arguments
     slots = [part for argument in arguments for part in argument.split(",") if part.startswith("addr=")]
     assert len(slots) == len(set(slots)) == 3
 
