@@ -1,9 +1,10 @@
-"""Memory that all worker processes of one run share, so that machines never need more than the host has.
+"""Memory that all worker processes of one run share, so that machines do not need more than the host has.
 
 Everything a test needs is acquired in one step before its set-up: with parts of it in hand two workers could wait
-for each other for ever. The state is one small file that is replaced as a whole under a lock; a process may die at any
-moment, and whoever looks next takes back what it held. (Its machines are the reaper's business, ``kola.reaper``: for
-the second or so until they are gone the memory is counted as free already.)
+for each other for ever. It is charged what its machines are expected to use, and then what they do use; why that is
+safe is told by ``kola.ledger.Ledger``. The state is one small file that is replaced as a whole under a lock; a process
+may die at any moment, and whoever looks next takes back what it held. (Its machines are the reaper's business,
+``kola.reaper``: for the second or so until they are gone the memory is counted as free already.)
 """
 
 from __future__ import annotations
@@ -78,12 +79,18 @@ def _headroom(cgroup: Path) -> int | None:
 
 
 class Token:
-    """A granted amount of memory; a context manager that releases it. It also ends with its process."""
+    """Granted memory; a context manager that releases it. It also ends with its process.
 
-    def __init__(self, budget: Budget, token_id: str, mib: int) -> None:
+    Attributes:
+        mib: what it was charged when it was granted, in MiB.
+        most: what it may grow to, in MiB.
+    """
+
+    def __init__(self, budget: Budget, token_id: str, mib: int, most: int) -> None:
         self.budget = budget
         self.id = token_id
         self.mib = mib
+        self.most = most
 
     def __enter__(self) -> Token:  # noqa: PYI034 - not made to be inherited from
         return self
@@ -96,6 +103,14 @@ class Token:
     def release(self) -> None:
         """Give the memory back; again does nothing."""
         self.budget.release(self.id)
+
+    def resize(self, mib: int) -> None:
+        """Charge what was measured, in MiB, at least 1; more than ``most`` too: the memory is gone either way.
+
+        Nobody is admitted while the charges and the reserve exceed the total. Nothing happens after the release.
+        """
+        with contextlib.suppress(FileNotFoundError):  # the whole run is over and its scratch folder gone
+            self.budget.update(lambda ledger: ledger.resize(self.id, max(1, mib)))
 
     def set_idle(self) -> None:
         """Say that the machine is kept but not in use: it may be evicted when somebody else cannot be served."""
@@ -136,25 +151,33 @@ class Budget:
         *,
         what: str,
         timeout: float,
+        most: int | None = None,
         on_wait: Callable[[str], None] | None = None,
         evict: Callable[[str], None] | None = None,
     ) -> Token:
         """Wait for memory: first come, first served, everything at once.
 
         Args:
-            mib: for all machines together, in MiB, at least 1.
+            mib: what all machines together are expected to use, in MiB, at least 1.
             what: names the need in messages, such as a test's node id.
             timeout: seconds.
+            most: what they may grow to, in MiB: what was declared. Default: ``mib``, they do not grow.
             on_wait: called with a line that says who holds what, first when there is a need to wait, then on change.
             evict: called in this thread with the id of each idle token of this process that has to go meanwhile; it
                 destroys the machine and releases the token. Not needed beside an ``Evictor``.
 
         Raises:
-            ConfigError: more than the whole budget.
+            ConfigError: more (``most``) than the whole budget.
             WaitTimeout: not served in time; says who holds what.
         """
-        self.check(mib, what=what)
-        entry = Entry(secrets.token_hex(6), ProcessId.current(), self.worker, what, mib)
+        most = mib if most is None else most
+        if not 1 <= mib <= most:
+            raise ValueError(f"cannot acquire {mib} MiB of at most {most} MiB")
+        if most > self.total_mib:
+            raise ConfigError(
+                f"{what} needs {most} MiB of memory but the whole budget is {self.total_mib} MiB (--memory-budget)"
+            )
+        entry = Entry(secrets.token_hex(6), ProcessId.current(), self.worker, what, mib, most=most)
         said = ""
 
         def admitted() -> bool:
@@ -182,20 +205,7 @@ class Budget:
                     f"timed out after {timeout:.0f} s waiting for {mib} MiB of memory for {what}: {ledger}"
                 ) from None
             raise
-        return Token(self, entry.id, mib)
-
-    def check(self, mib: int, *, what: str) -> None:
-        """Refuse what can never be served.
-
-        Raises:
-            ConfigError: more than the whole budget.
-        """
-        if mib < 1:
-            raise ValueError(f"cannot acquire {mib} MiB")
-        if mib > self.total_mib:
-            raise ConfigError(
-                f"{what} needs {mib} MiB of memory but the whole budget is {self.total_mib} MiB (--memory-budget)"
-            )
+        return Token(self, entry.id, mib, most)
 
     def usage(self) -> Ledger:
         """Return who holds and who waits for what at this moment; ``str()`` of it is a line for a person."""

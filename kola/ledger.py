@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kola.process import ProcessId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class State(enum.StrEnum):
@@ -32,8 +32,9 @@ class Entry:
         owner: the process that asked; with its end the entry ends.
         worker: that process's name, for messages.
         what: what the memory is for, such as a test's node id.
-        mib: amount in MiB.
+        mib: what it is charged at the moment, in MiB: what its machines really use as far as that is known.
         state: where it stands.
+        most: what it may grow to, in MiB: the declaration. What is less than ``mib`` means that it does not grow.
     """
 
     id: str
@@ -42,16 +43,35 @@ class Entry:
     what: str
     mib: int
     state: State = State.WAITING
+    most: int = 0
+
+    @property
+    def growth_mib(self) -> int:
+        """What it may come to use beyond what it is charged, in MiB."""
+        return max(0, self.most - self.mib)
 
     def __str__(self) -> str:
         """One line for a person."""
-        state = "" if self.state in {State.WAITING, State.BUSY} else f" ({self.state})"
-        return f"{self.worker} {self.what} {self.mib} MiB{state}"
+        notes = [f"up to {self.most}"] if self.growth_mib else []
+        if self.state not in {State.WAITING, State.BUSY}:
+            notes.append(self.state)
+        return f"{self.worker} {self.what} {self.mib} MiB" + (f" ({', '.join(notes)})" if notes else "")
 
 
 @dataclass(frozen=True)
 class Ledger:
     """All entries of a run; the order says who waits, or is idle, longest (first).
+
+    What is granted is charged what it really uses, which is less than what it may come to use. So one is admitted if
+    the charges of all, and beside them the largest growth that any single one is capable of, fit the total: whichever
+    test grows to all that it declared, at whatever moment, the memory is there.
+
+    Why one and not two: growth is the exception. A charge is what the same machine used at most in earlier runs and a
+    quarter more (``kola.usage``), and without such knowledge it is the whole declaration; these margins are there for
+    every holder and so grow with their number, and a fifth of the host's memory stays out of the default budget. A
+    reserve of two would make two tests side by side as expensive as if both were charged what they declare, on
+    the small hosts that this is for. Should two of them grow at the same time nonetheless, the charges follow within
+    seconds and nobody is admitted until the total is respected again.
 
     Attributes:
         total_mib: what all that is granted may add up to.
@@ -68,8 +88,13 @@ class Ledger:
 
     @property
     def free_mib(self) -> int:
-        """Memory that nobody holds, in MiB."""
+        """Memory that nobody holds, in MiB; negative after more than the reserve has been grown into."""
         return self.total_mib - self.used_mib
+
+    @property
+    def reserve_mib(self) -> int:
+        """Memory that is kept free so that any one holder may grow, in MiB."""
+        return max((entry.growth_mib for entry in self.holders), default=0)
 
     @property
     def holders(self) -> tuple[Entry, ...]:
@@ -84,6 +109,8 @@ class Ledger:
     def __str__(self) -> str:
         """One line for a person: what is free, who holds what, who waits."""
         text = f"{self.free_mib} of {self.total_mib} MiB free"
+        if self.reserve_mib:
+            text += f" ({self.reserve_mib} of that reserved for growth)"
         for title, entries in (("held by", self.holders), ("waiting", self.waiters)):
             if entries:
                 text += f"; {title}: {', '.join(str(entry) for entry in entries)}"
@@ -93,25 +120,34 @@ class Ledger:
         """Return the entry, None if there is none."""
         return next((entry for entry in self.entries if entry.id == entry_id), None)
 
+    def fits(self, entries: Iterable[Entry]) -> bool:
+        """Tell whether these may hold memory side by side: what they are charged and the largest growth of one."""
+        together = tuple(entries)
+        reserve = max((entry.growth_mib for entry in together), default=0)
+        return sum(entry.mib for entry in together) + reserve <= self.total_mib
+
     def wanted(self) -> tuple[Entry, ...]:
         """Return the idle entries that have to go, oldest first, so that the first in line can be served.
 
-        None if it can be served anyhow, or not even so: then it has to wait for a busy one in any case.
+        If it takes the end of busy ones, too, only those idle ones have to go that would still be in the way then:
+        otherwise machines that are idle in turn could keep it waiting for ever.
         """
         if not self.waiters:
             return ()
-        missing = self.waiters[0].mib - self.free_mib - sum(entry.mib for entry in self._in(State.DOOMED))
-        idle = self._in(State.IDLE)
-        if missing <= 0 or sum(entry.mib for entry in idle) < missing:
-            return ()
+        first, idle, busy = self.waiters[0], self._in(State.IDLE), self._in(State.BUSY)
+
+        def served_without(gone: Iterable[Entry]) -> bool:
+            ids = {entry.id for entry in gone}
+            return self.fits((first, *(entry for entry in (*idle, *busy) if entry.id not in ids)))
+
         chosen: list[Entry] = []
-        for entry in idle:
-            if sum(e.mib for e in chosen) < missing:
+        for entry in (*idle, *busy):
+            if not served_without(chosen):
                 chosen.append(entry)
         for entry in tuple(chosen):  # a bigger one that came later may have made a small one superfluous
-            if sum(e.mib for e in chosen) - entry.mib >= missing:
+            if served_without(other for other in chosen if other is not entry):
                 chosen.remove(entry)
-        return tuple(chosen)
+        return tuple(entry for entry in chosen if entry.state is State.IDLE)
 
     def living(self, alive: Callable[[ProcessId], bool]) -> Ledger:
         """Drop what belongs to processes that are gone."""
@@ -128,9 +164,21 @@ class Ledger:
 
     def admit(self, entry_id: str) -> Ledger:
         """Grant a request if it is the first in line and there is room. Strictly in turn: nobody starves."""
-        if not self.waiters or self.waiters[0].id != entry_id or self.waiters[0].mib > self.free_mib:
+        if not self.waiters or self.waiters[0].id != entry_id or not self.fits((*self.holders, self.waiters[0])):
             return self
         return self._set(entry_id, State.BUSY)
+
+    def resize(self, entry_id: str, mib: int) -> Ledger:
+        """Charge a granted entry what it was found to use, also more than it declared: the memory is gone either way.
+
+        What waits, or is no more, stays as it is.
+        """
+        return replace(
+            self,
+            entries=tuple(
+                replace(e, mib=mib) if e.id == entry_id and e.state is not State.WAITING else e for e in self.entries
+            ),
+        )
 
     def rest(self, entry_id: str) -> Ledger:
         """Mark a busy entry as idle, the youngest of the idle ones."""

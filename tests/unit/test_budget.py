@@ -32,9 +32,40 @@ def test_tokens_are_counted_and_released_once(shared: Budget) -> None:
 def test_more_than_everything_is_refused_at_once(shared: Budget) -> None:
     with pytest.raises(ConfigError, match=r"^tests/a\.py::x needs 1001 MiB .* 1000 MiB \(--memory-budget\)$"):
         shared.acquire(1001, what="tests/a.py::x", timeout=60)
-    with pytest.raises(ValueError, match="cannot acquire 0 MiB"):
+    with pytest.raises(ValueError, match="cannot acquire 0 MiB of at most 0 MiB"):
         shared.acquire(0, what="x", timeout=60)
     assert shared.usage().entries == ()
+
+
+def test_what_is_charged_may_be_less_than_what_is_declared(shared: Budget) -> None:
+    with pytest.raises(ConfigError, match="x needs 1001 MiB"):
+        shared.acquire(1, most=1001, what="x", timeout=60)
+    with pytest.raises(ValueError, match="cannot acquire 5 MiB of at most 4 MiB"):
+        shared.acquire(5, most=4, what="x", timeout=60)
+    small = [shared.acquire(200, most=600, what="small", timeout=0) for _ in range(3)]
+    with pytest.raises(
+        WaitTimeout, match=r"400 of 1000 MiB free \(400 of that reserved for growth\); held by: gw0 small"
+    ):
+        shared.acquire(200, most=600, what="one too many", timeout=0)
+    small[0].resize(600)
+    assert shared.usage().free_mib == 0, "one of them grew to all that it declared, and the memory was there"
+    small[1].resize(700)
+    assert shared.usage().free_mib == -500, "what is really used counts, also beyond the declaration"
+    for token in small:
+        token.release()
+    small[1].resize(50)
+    assert shared.usage().entries == ()
+
+
+def test_a_charge_that_falls_lets_the_next_one_in(shared: Budget) -> None:
+    token = shared.acquire(800, what="measured", timeout=0)
+    with pytest.raises(WaitTimeout):
+        shared.acquire(300, what="next", timeout=0)
+    token.resize(400)
+    with pytest.raises(WaitTimeout):
+        shared.acquire(300, what="next", timeout=0)
+    token.resize(400)
+    shared.acquire(200, what="next", timeout=0).release()
 
 
 def test_a_timeout_says_who_holds_what_and_gives_up_the_place(shared: Budget, tmp_path: Path) -> None:
@@ -66,6 +97,7 @@ def test_release_after_the_scratch_folder_is_gone(shared: Budget) -> None:
     for file in shared.folder.iterdir():
         file.unlink()
     shared.folder.rmdir()
+    token.resize(2)
     token.release()
     assert not shared.folder.exists()
 

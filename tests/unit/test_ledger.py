@@ -5,8 +5,8 @@ ME = ProcessId(1, "boot:1")
 OTHER = ProcessId(2, "boot:2")
 
 
-def entry(name: str, mib: int, state: State, owner: ProcessId = ME) -> Entry:
-    return Entry(name, owner, "gw0", name, mib, state)
+def entry(name: str, mib: int, state: State, owner: ProcessId = ME, *, most: int = 0) -> Entry:
+    return Entry(name, owner, "gw0", name, mib, state, most)
 
 
 def ledger(*entries: Entry, total: int = 10) -> Ledger:
@@ -63,6 +63,41 @@ def test_the_oldest_idle_ones_are_wanted_and_no_more_than_needed() -> None:
     assert ids(ledger(*sizes).wanted()) == "b", "a alone would not do, and beside b it is not needed"
 
 
+def test_one_may_grow_to_all_that_it_declared() -> None:
+    holders = [entry("a", 1, State.BUSY, most=4), entry("b", 2, State.IDLE, most=8)]
+    line = ledger(*holders, entry("w", 2, State.WAITING, most=3))
+    assert line.reserve_mib == 6, "the largest growth, not all growth"
+    assert line.admit("w") == line, "1 + 2 + 2 and 6 of growth are more than 10"
+    less = ledger(*holders, entry("w", 1, State.WAITING, most=3))
+    assert less.admit("w").used_mib == 4
+    alone = ledger(entry("w", 1, State.WAITING, most=10))
+    assert alone.admit("w").reserve_mib == 9
+    assert ledger(holders[0], *alone.entries).admit("w").used_mib == 1, "its own growth counts before it is admitted"
+
+
+def test_a_charge_follows_what_is_used() -> None:
+    line = ledger(entry("a", 4, State.BUSY, most=4), entry("w", 7, State.WAITING))
+    assert line.resize("a", 3).admit("w").used_mib == 3, "3 + 1 to grow + 7 are too much"
+    assert ledger(entry("a", 4, State.BUSY), entry("w", 7, State.WAITING)).resize("a", 3).admit("w").used_mib == 10
+    assert line.resize("a", 12).free_mib == -2
+    assert line.resize("w", 1) == line, "who waits is not measured"
+    assert line.resize("gone", 1) == line
+
+
+def test_what_is_wanted_counts_the_growth_that_goes_with_it() -> None:
+    idle = [entry("a", 1, State.IDLE), entry("b", 1, State.IDLE, most=9)]
+    assert ids(ledger(*idle, entry("w", 5, State.WAITING)).wanted()) == "b", "not its charge is in the way"
+    assert ids(ledger(*idle, entry("w", 5, State.WAITING, most=10)).wanted()) == "ab"
+
+
+def test_machines_that_are_idle_in_turn_cannot_keep_a_big_one_waiting() -> None:
+    three = ledger(entry("a", 4, State.IDLE), entry("b", 4, State.BUSY), entry("c", 4, State.BUSY), total=12)
+    line = three.add(entry("w", 8, State.WAITING))
+    assert ids(line.wanted()) == "a", "although it is not enough now"
+    assert line.claim("a").holders[0].state is State.DOOMED
+    assert ids(line.drop("a").rest("c").wanted()) == "c"
+
+
 def test_idle_since_is_told_by_the_order() -> None:
     line = (
         ledger(entry("a", 4, State.BUSY), entry("b", 4, State.BUSY))
@@ -100,3 +135,7 @@ def test_plain_data_round_trip_and_description() -> None:
     assert Ledger.from_plain(10, line.to_plain()) == line
     assert str(line) == "6 of 10 MiB free; held by: gw0 a 4 MiB (idle); waiting: gw0 w 7 MiB"
     assert str(ledger()) == "10 of 10 MiB free"
+    growing = ledger(entry("a", 4, State.IDLE, most=6), entry("b", 1, State.BUSY, most=2))
+    assert str(growing) == (
+        "5 of 10 MiB free (2 of that reserved for growth); held by: gw0 a 4 MiB (up to 6, idle), gw0 b 1 MiB (up to 2)"
+    )
