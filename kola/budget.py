@@ -15,11 +15,11 @@ import json
 import logging
 import secrets
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from kola import cgroup
 from kola.errors import ConfigError, WaitTimeout
 from kola.ledger import Entry, Ledger, State
 from kola.process import ProcessId
@@ -27,6 +27,7 @@ from kola.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
 
 POLL_S = 0.05
@@ -42,40 +43,13 @@ def available_memory_mib() -> int:
 
     That is the kernel's ``MemAvailable``, or less where the cgroup of this process (v2, or one above it) allows less.
     """
-    membership = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    headroom = [_headroom(folder) for folder in _cgroup_folders(membership, Path("/sys/fs/cgroup"))]
-    return int(min([psutil.virtual_memory().available, *(room for room in headroom if room is not None)]) // _MIB)
+    limits = [room for folder in cgroup.own_folders() if (room := cgroup.memory_headroom(folder)) is not None]
+    return int(min([psutil.virtual_memory().available, *limits]) // _MIB)
 
 
 def default_budget_mib() -> int:
     """Return 80 % of the available memory, in MiB."""
     return int(available_memory_mib() * SHARE)
-
-
-def _cgroup_folders(membership: str, root: Path) -> list[Path]:
-    """Return the folder of the cgroup named in a /proc/PID/cgroup and those above it; none without cgroup v2."""
-    for line in membership.splitlines():
-        if line.startswith("0::/"):
-            own = Path(line.removeprefix("0::/"))
-            return [root / own, *(root / parent for parent in own.parents)]
-    return []
-
-
-def _headroom(cgroup: Path) -> int | None:
-    """Return the bytes that a cgroup may still use, page cache that can be dropped included; None if not limited.
-
-    Source: "Memory Interface Files" of the kernel's admin-guide/cgroup-v2.
-    """
-    try:
-        limit = (cgroup / "memory.max").read_text().strip()
-        if limit == "max":
-            return None
-        used = int((cgroup / "memory.current").read_text())
-        stat = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
-    except FileNotFoundError:  # the root cgroup, or one without the memory controller
-        return None
-    cache = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
-    return max(0, int(limit) - used + cache)
 
 
 class Token:

@@ -70,26 +70,26 @@ class Books:
         self.folder = folder
         self.total = total
         self.me = ProcessId.current()
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
-    def enter(self, token: Token) -> None:
+    def enter(self, name: str, amount: int) -> None:
         with (self.folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._file(token).touch()
+            self._file(name, amount).touch()
             held = sum(self._amount(file) for file in self.folder.glob("*,*"))
             if held > self.total:
                 (self.folder / "violation").write_text(f"{held} > {self.total}")
 
-    def leave(self, token: Token) -> None:
-        self._file(token).unlink()
+    def leave(self, name: str, amount: int) -> None:
+        self._file(name, amount).unlink()
 
-    def _file(self, token: Token) -> Path:
-        return self.folder / f"{token.id},{token.mib},{self.me.pid},{self.me.started}"
+    def _file(self, name: str, amount: int) -> Path:
+        return self.folder / f"{name},{amount},{self.me.pid},{self.me.started}"
 
     @staticmethod
     def _amount(file: Path) -> int:
-        _, mib, pid, started = file.name.split(",")
-        return int(mib) if ProcessId(int(pid), started).alive() else 0
+        _, amount, pid, started = file.name.split(",")
+        return int(amount) if ProcessId(int(pid), started).alive() else 0
 
 
 def stress(budget: Budget, seed: int, rounds: int) -> None:
@@ -100,7 +100,7 @@ def stress(budget: Budget, seed: int, rounds: int) -> None:
 
     def destroy(token_id: str) -> None:
         token = parked.pop(token_id)
-        books.leave(token)
+        books.leave(token.id, token.mib)
         token.release()
 
     with Evictor(budget, destroy):
@@ -109,14 +109,15 @@ def stress(budget: Budget, seed: int, rounds: int) -> None:
                 if token.claim():
                     pause(rng.random() * 0.02)
                     token.set_idle()
-            token = budget.acquire(rng.randint(1, budget.total_mib), what="stress", timeout=TIMEOUT)
-            books.enter(token)
+            most = rng.randint(1, budget.total_mib)
+            token = budget.acquire(rng.randint(1, most), most=most, what="stress", timeout=TIMEOUT)
+            books.enter(token.id, token.mib)
             pause(rng.random() * 0.05)
             if rng.random() < 0.4:
                 parked[token.id] = token
                 token.set_idle()
             else:
-                books.leave(token)
+                books.leave(token.id, token.mib)
                 token.release()
     say("done")
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kola import budget
 from kola.budget import Budget, Evictor, available_memory_mib, default_budget_mib
 from kola.errors import ConfigError, WaitTimeout
 from kola.wait import wait_until
@@ -181,32 +180,6 @@ def test_an_eviction_that_fails_keeps_the_memory_and_is_reported(
         provoke()
     assert shared.usage().used_mib == 700
     assert "an idle machine could not be evicted" in caplog.text
-
-
-CGROUP = "13:memory:/old\n0::/user.slice/run.scope\n"
-
-
-def write_cgroup(folder: Path, *, limit: str, current: int, cache: tuple[int, int]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "memory.max").write_text(f"{limit}\n")
-    (folder / "memory.current").write_text(f"{current}\n")
-    (folder / "memory.stat").write_text(f"anon 5\nactive_file {cache[0]}\ninactive_file {cache[1]}\n")
-
-
-def test_the_tightest_cgroup_limits_what_is_available(tmp_path: Path) -> None:
-    assert budget._cgroup_folders(CGROUP, tmp_path) == [
-        tmp_path / "user.slice/run.scope",
-        tmp_path / "user.slice",
-        tmp_path,
-    ]
-    assert budget._cgroup_folders("4:memory:/old\n", tmp_path) == [], "no cgroup v2"
-    assert budget._headroom(tmp_path) is None, "the root has no limit"
-    write_cgroup(tmp_path / "a", limit="max", current=100, cache=(0, 0))
-    assert budget._headroom(tmp_path / "a") is None
-    write_cgroup(tmp_path / "a", limit="1000", current=900, cache=(30, 20))
-    assert budget._headroom(tmp_path / "a") == 150, "page cache can be dropped"
-    write_cgroup(tmp_path / "a", limit="1000", current=1100, cache=(0, 0))
-    assert budget._headroom(tmp_path / "a") == 0
 
 
 def test_this_host_has_memory() -> None:
