@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     from kola.spec import Capability, MachineSpec
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a machine takes of this host.
+
+    Attributes:
+        memory_mib: memory that is gone as long as the machine runs, in MiB. What several machines share is divided
+            among them, and what the kernel can drop and read again is left out: this adds up over machines.
+        cpu_seconds: CPU time since the machine was started.
+        waited_seconds: time in which it could have used a core but had to wait for one, over all its threads. Together
+            with ``cpu_seconds`` what it would have used on a host of its own.
+    """
+
+    memory_mib: float
+    cpu_seconds: float
+    waited_seconds: float = 0.0
+
+
 class Instance(Protocol):
     """One running machine as its platform sees it; kola adds SSH on top (``kola.machine.Machine``).
 
@@ -47,6 +64,10 @@ class Instance(Protocol):
 
     def lost(self) -> Loss | None:
         """Say why the machine is of no more use (panic, Ignition failure, ended process...), or None. Cheap: polled."""
+        ...
+
+    def usage(self) -> Usage | None:
+        """Return what the machine takes of this host now; None if it runs elsewhere, is gone, or it is not known."""
         ...
 
     def reset(self) -> None:

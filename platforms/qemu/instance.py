@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kola.errors import Loss
+    from kola.platform import Usage
     from kola.wait import Deadline
     from platforms.qemu.domain import Guest
     from platforms.qemu.process import Process
@@ -142,6 +143,10 @@ class QemuInstance:
         if self._loss is None:
             self._loss = self._exit() or self._watch.poll()
         return self._loss
+
+    def usage(self) -> Usage | None:
+        """Return what QEMU takes of this host now, or None."""
+        return self._process.usage()
 
     def reset(self) -> None:
         """Cut the power and switch it on again.

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kola.errors import PlatformError
+from kola.platform import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEATH_SECONDS = 10.0
+_KIB_PER_MIB = 1024
+_NS_PER_S = 1e9
+# Fields 14 and 15 of proc_pid_stat(5), user and system time in ticks, counted from behind the parenthesised name.
+_TIMES = slice(11, 13)
 
 
 class Process:
@@ -60,6 +65,20 @@ class Process:
             return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         return {}
 
+    def usage(self) -> Usage | None:
+        """Return what it takes of this host since it began; None if it is gone or belongs to another user."""
+        proc = Path(f"/proc/{self.pid}")
+        try:
+            memory = memory_kib((proc / "smaps_rollup").read_text())
+            times = (proc / "stat").read_text().rpartition(")")[2].split()[_TIMES]
+            waited = sum(_waited_ns(task) for task in (proc / "task").iterdir())
+        except OSError:
+            return None
+        if not self.alive():  # what was read may be another process's
+            return None
+        ticks = sum(int(time) for time in times)
+        return Usage(memory / _KIB_PER_MIB, ticks / os.sysconf("SC_CLK_TCK"), waited / _NS_PER_S)
+
     def _ended(self, seconds: float) -> bool:
         poller = select.poll()
         poller.register(self._descriptor, select.POLLIN)
@@ -89,6 +108,34 @@ def find_guest(name: str) -> Process | None:
         else:
             process.close()
     return wanted
+
+
+def memory_kib(rollup: str) -> int:
+    """Return from a /proc/PID/smaps_rollup how much memory is gone as long as the process lives, in KiB.
+
+    That is anonymous and shared memory, in RAM and swapped out, each page divided by the number of processes that map
+    it (Pss): what clones of one snapshot in shared memory have in common counts once over all of them. Pages of files
+    are left out, so also those of a snapshot on disk that no clone has written to: they are page cache, one copy
+    for all clones, which the kernel can drop. One that a clone wrote to is its own anonymous page.
+
+    "Private" pages would not do: pages of a file are private as long as a single clone maps them and shared from the
+    second one on, so that starting one clone would change what another one is charged.
+    """
+    sizes = {}
+    for line in rollup.splitlines()[1:]:
+        name, _, size = line.partition(":")
+        sizes[name] = int(size.split()[0])
+    # Linux before 5.3 does not divide Pss up: too much, never too little.
+    resident = sizes["Pss_Anon"] + sizes["Pss_Shmem"] if "Pss_Anon" in sizes else sizes["Pss"]
+    return resident + sizes.get("SwapPss", 0)
+
+
+def _waited_ns(task: Path) -> int:
+    """Return how long a thread waited for a core, in ns; 0 if it is gone or the kernel does not tell."""
+    try:
+        return int((task / "schedstat").read_text().split()[1])
+    except OSError:
+        return 0
 
 
 def _guest_name(pid: int) -> str | None:

@@ -12,7 +12,7 @@ import psutil
 
 from kola.errors import Loss, PlatformError
 from kola.images import Image
-from kola.platform import Instance, Platform, Prepared, Scope
+from kola.platform import Instance, Platform, Prepared, Scope, Usage
 from kola.process import ProcessId
 from kola.spec import Capability, MachineSpec
 from kola.wait import wait_until
@@ -72,6 +72,9 @@ class ProcessInstance:
 
     def lost(self) -> Loss | None:
         return None if self.process.is_running() else Loss("exit", "the process is gone")
+
+    def usage(self) -> Usage | None:
+        return None
 
     def reset(self) -> None:
         raise PlatformError("a process cannot be reset")

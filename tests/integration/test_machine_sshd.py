@@ -19,6 +19,7 @@ from kola import machine as machine_module
 from kola.errors import CommandFailed, CommandTimeout, ConfigError, Loss, MachineLost
 from kola.keys import generate_key, write_client_key
 from kola.machine import Access, Machine
+from kola.platform import Usage
 from kola.ssh import HostKeyMismatch
 from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
 
@@ -44,6 +45,9 @@ class LocalInstance:
 
     def lost(self) -> Loss | None:
         return self.loss
+
+    def usage(self) -> Usage | None:
+        return None
 
     def reset(self) -> None:
         raise NotImplementedError
