@@ -56,7 +56,7 @@ class Token:
     """Granted memory; a context manager that releases it. It also ends with its process.
 
     Attributes:
-        mib: what it was charged when it was granted, in MiB.
+        mib: what it is charged, in MiB.
         most: what it may grow to, in MiB.
     """
 
@@ -83,8 +83,9 @@ class Token:
 
         Nobody is admitted while the charges and the reserve exceed the total. Nothing happens after the release.
         """
+        self.mib = max(1, mib)
         with contextlib.suppress(FileNotFoundError):  # the whole run is over and its scratch folder gone
-            self.budget.update(lambda ledger: ledger.resize(self.id, max(1, mib)))
+            self.budget.update(lambda ledger: ledger.resize(self.id, self.mib))
 
     def set_idle(self) -> None:
         """Say that the machine is kept but not in use: it may be evicted when somebody else cannot be served."""

@@ -43,6 +43,7 @@ LAYERS = {
     "slots": LEAVES,
     "spec": LEAVES,
     "text": LEAVES,
+    "usage": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
     "doorbell": BASE,
@@ -58,6 +59,7 @@ LAYERS = {
     "launcher": RUN,
     "link": RUN,
     "machine": RUN,
+    "meter": RUN,
     "reaper": RUN,
     "run": RUN,
     "runs": RUN,
