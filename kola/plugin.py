@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, health, ignition, options, terminal
+from kola import checks, health, ignition, options, parallel, terminal
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
 from kola.ignition_validate import validate_with_tool
@@ -33,6 +34,7 @@ PLUGIN = pytest.StashKey["KolaPlugin"]()
 NEEDS = pytest.StashKey[Needs]()
 RESERVATION = pytest.StashKey[Reservation]()
 FAILED = pytest.StashKey[bool]()
+WORKERS = pytest.StashKey[parallel.Workers]()
 
 FIXTURES = frozenset({"machine", "machines", "flight"})
 
@@ -40,6 +42,21 @@ FIXTURES = frozenset({"machine", "machines", "flight"})
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register kola's options."""
     options.add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Answer ``-n auto`` by what tests used in earlier runs; without a platform, xdist decides."""
+    if config.option.numprocesses != "auto" or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    try:
+        chosen = parallel.workers_for(options.settings(config))
+    except ConfigError:  # pytest_configure will say what is wrong
+        return None
+    if chosen is None:
+        return None
+    config.stash[WORKERS] = chosen = chosen.at_most(config.option.maxprocesses, "--maxprocesses")
+    return chosen.count
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,7 +117,8 @@ class KolaPlugin:
         """Say what is going to be tested, where, and how much at once."""
         if self.info is None:
             return []
-        return terminal.header(self.info, own_scheduler=not self._dist_given())
+        chosen = self.config.stash.get(WORKERS, None)
+        return terminal.header(self.info, own_scheduler=not self._dist_given(), workers=chosen)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:

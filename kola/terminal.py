@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from kola.machine import Machine
+    from kola.parallel import Workers
     from kola.progress import Event
     from kola.run import RunInfo
 
@@ -24,16 +25,17 @@ IMAGE_SECONDS = 3.0
 _KOLA = Path(__file__).parent
 
 
-def header(info: RunInfo, *, own_scheduler: bool) -> list[str]:
-    """Return the lines at the top of a run."""
+def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None) -> list[str]:
+    """Return the lines at the top of a run; ``workers`` is what ``-n auto`` chose, and why."""
     image = info.image
     what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
     build = f", build {image.build_id}" if image.build_id else ""
-    several = f"{info.workers} worker{'s' if info.workers > 1 else ''}"
+    several = str(workers) if workers else f"{info.workers} worker{'s' if info.workers > 1 else ''}"
     lines = [
         f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
         f"kola: image {info.image.reference}: {what}{build}, sha256 {image.sha256[:12]}",
-        f"kola: {several}, memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
+        f"kola: {several}",
+        f"kola: memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
     ]
     lines += [f"kola: {note}" for note in info.prepared.notes]
     if info.workers > 1 and not own_scheduler:

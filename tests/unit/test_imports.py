@@ -60,6 +60,7 @@ LAYERS = {
     "link": RUN,
     "machine": RUN,
     "meter": RUN,
+    "parallel": RUN,
     "reaper": RUN,
     "run": RUN,
     "runs": RUN,
