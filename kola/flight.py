@@ -10,8 +10,10 @@ from kola import health
 from kola.budget import Budget, Evictor
 from kola.errors import ConfigError, MachineLost
 from kola.launcher import Launcher, Wanted
+from kola.meter import Meter
 from kola.needs import Isolation
 from kola.progress import Progress
+from kola.usage import Kind, UsageStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from kola.launcher import Running
     from kola.machine import Machine
     from kola.needs import Needs
-    from kola.platform import Platform
+    from kola.platform import Instance, Platform
     from kola.run import RunInfo
 
 MACHINE_OVERHEAD_MIB = 192
@@ -31,9 +33,14 @@ ADMISSION_SECONDS = 3600.0
 """How long a test may wait for memory: other tests run meanwhile."""
 
 
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
+
+
 def memory_mib(needs: Needs) -> int:
-    """Return what a test takes from the budget."""
-    return needs.machines * (needs.spec.memory_mib + MACHINE_OVERHEAD_MIB)
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range) -> Wanted:
@@ -139,12 +146,16 @@ class Flight:
         self._shared: dict[str, Shared] = {}  # by the id of the token that pays for it
         self._lock = threading.Lock()
         self._evictor = Evictor(self.budget, self._evict)
+        kind = Kind(info.platform, info.arch, info.prepared.accelerator)
+        self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
 
     def __enter__(self) -> Flight:  # noqa: PYI034 - final in practice
         self._evictor.__enter__()
+        self.meter.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.meter.__exit__(None, None, None)
         self._evictor.__exit__(None, None, None)
         for shared in self._shared.values():
             shared.end()
@@ -153,19 +164,28 @@ class Flight:
     # -- admission ---------------------------------------------------------------------------------------------------
 
     def reserve(self, needs: Needs, nodeid: str) -> Reservation:
-        """Admit a test: take all the memory that it declares in one step, waiting for other tests if need be.
+        """Admit a test: take all the memory that it will use in one step, waiting for other tests if need be.
 
         Raises:
-            ConfigError: it asks for more than the whole budget.
+            ConfigError: it declares more than the whole budget.
             WaitTimeout: the memory did not become free.
         """
-        if needs.isolation is Isolation.SHARED and (token := self._claim_shared(needs.machine_key())):
-            return Reservation(self, needs, nodeid, token)
-        token = self.budget.acquire(
-            memory_mib(needs), what=nodeid, timeout=ADMISSION_SECONDS,
-            on_wait=lambda why: self.progress.say(nodeid, why),
-        )  # fmt: skip
-        return Reservation(self, needs, nodeid, token)
+        key, each = needs.machine_key(), machine_mib(needs)
+        token = self._claim_shared(key) if needs.isolation is Isolation.SHARED else None
+        if token is None:
+            token = self.budget.acquire(
+                needs.machines * self.meter.expected_mib(key, each), most=needs.machines * each, what=nodeid,
+                timeout=ADMISSION_SECONDS, on_wait=lambda why: self.progress.say(nodeid, why),
+            )  # fmt: skip
+        reservation = Reservation(self, needs, nodeid, token)
+        self.meter.register(token, key, each, lambda: self._instances(reservation))
+        return reservation
+
+    def _instances(self, reservation: Reservation) -> list[Instance]:
+        """Return what a test's token pays for at the moment: also the shared machine that it has not asked for yet."""
+        shared = self._shared.get(reservation.token.id)
+        running = reservation.running or ([shared.running] if shared is not None else [])
+        return [one.machine.instance for one in running]
 
     def _claim_shared(self, key: str) -> Token | None:
         with self._lock:
@@ -201,6 +221,7 @@ class Flight:
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
         """End the machines of a test that are not kept, and give their memory back."""
+        self.meter.unregister(reservation.token)
         with self._lock:
             shared = self._shared.get(reservation.token.id)
         lost = any(_is_lost(running.machine) for running in reservation.running)
@@ -219,11 +240,11 @@ class Flight:
         which = self.info.keep_machines
         if reservation.kept or not (which == "always" or (which == "failed" and failed)):
             return reservation.kept
-        if self._kept_mib + reservation.token.mib > self.info.budget_mib // self.info.workers // 2:
+        if self._kept_mib + reservation.token.most > self.info.budget_mib // self.info.workers // 2:
             for machine in reservation.machines:
                 self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
             return False
-        self._kept_mib += reservation.token.mib
+        self._kept_mib += reservation.token.most
         for machine in reservation.machines:
             machine.instance.keep()
         self._keep([machine.name for machine in reservation.machines])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kola import ignition
+from kola.cgroup import available_cores
 from kola.clonecache import CloneCache
 from kola.clones import CLONE_FOLDER, CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
@@ -18,10 +20,11 @@ from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
+from kola.slots import Slots, boot_weight
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -36,6 +39,8 @@ BOOT_SECONDS = 120.0
 """How long a first boot may take on a fast machine; scaled by the platform's slowness."""
 CLONE_SECONDS = 20.0
 """How long a clone may take to answer on a fast machine, scaled likewise; then it is no good."""
+SLOT_SECONDS = 3600.0
+"""How long a boot may wait for cores: other machines boot meanwhile."""
 _ATTEMPTS = 2
 """How many saved machines are tried before one is booted for this test alone."""
 
@@ -89,40 +94,43 @@ class Launcher:
         key_file = info.scratch / CLIENT_KEY
         self._access = Access(USER, read_client_key(key_file), "", key_file, info.scratch / KNOWN_HOSTS)
         self._numbers = itertools.count(1)
+        self._slots = Slots(info.cache / "slots", available_cores(), SLOT_SECONDS)
         self.clones: Clones | None = None
         if info.clone and isinstance(platform, SnapshotPlatform):
             cache = CloneCache(info.cache / CLONE_FOLDER, info.clone_limits, lambda why: progress.say("clones", why))
             self.clones = Clones(info, platform, cache, self._access, progress.say)
 
     def launch(self, wanted: Wanted, running: list[Running]) -> None:
-        """Make machines, which boot at the same time if they have to; returns when SSH answers on all of them.
+        """Make machines; those that have to boot do so together as far as there are cores. Returns when SSH answers.
 
         Each is appended to ``running`` as soon as it exists: one that does not come up is the caller's to end.
 
         Raises:
             MachineLost: one did not come up; says why.
             PlatformError: the provider could not make one.
-            WaitTimeout: another process boots what could be cloned, and does not come to an end.
+            WaitTimeout: another process boots what could be cloned, or other boots kept the cores busy, without end.
         """
         if self.clones is None or not wanted.clone:
-            for _ in wanted.indexes:
-                host_key = generate_key()
-                self._boot(wanted, running, dataclasses.replace(self._access, host_key=host_key.public), host_key)
-            for new in running[-len(wanted.indexes) :]:
-                self._connect(new)
+            own = [generate_key() for _ in wanted.indexes]
+            keys = [(dataclasses.replace(self._access, host_key=key.public), key) for key in own]
+            self._boot_all(wanted, running, keys)
             return
+        clones = self.clones
         with contextlib.ExitStack() as claims:
-            golden: list[tuple[Claim, Running, Access]] = []
+            golden: list[Claim] = []
             for index in wanted.indexes:  # always in this order: two tests never wait for each other
-                claim = claims.enter_context(self._claim(self.clones, wanted, index))
-                if not self._clone(self.clones, claim, wanted, running):
-                    access, host_key = self.clones.new_access(claim.key)
-                    golden.append((claim, self._boot(wanted, running, access, host_key), access))
-            for claim, new, access in golden:
-                self._connect(new)
-                if claim.draft is not None:
-                    self.clones.save(claim, new.machine, access, wanted.excused)
+                claim = claims.enter_context(self._claim(clones, wanted, index))
+                if not self._clone(clones, claim, wanted, running):
+                    golden.append(claim)
+            keys = [clones.new_access(claim.key) for claim in golden]
+
+            def save(number: int, new: Running) -> None:
+                if golden[number].draft is not None:
+                    clones.save(golden[number], new.machine, keys[number][0], wanted.excused)
                     new.machine.connect()
+
+            # After all claims: who has cores waits for nobody, so that they become free again.
+            self._boot_all(wanted, running, keys, save)
 
     def can_clone(self, wanted: Wanted) -> bool:
         """Tell whether all these machines would be clones, as far as one can tell beforehand."""
@@ -172,6 +180,30 @@ class Launcher:
             return Running(machine, stack.pop_all())
 
     # -- boots -------------------------------------------------------------------------------------------------------
+
+    def _boot_all(
+        self,
+        wanted: Wanted,
+        running: list[Running],
+        keys: Sequence[tuple[Access, KeyPair]],
+        then: Callable[[int, Running], None] | None = None,
+    ) -> None:
+        """Boot a machine for each of these keys, as many at once as there are cores for.
+
+        ``then`` is called with each one's number when SSH answers; what it does still belongs to the boot.
+        """
+        weight = boot_weight(self.info.prepared.accelerator, wanted.spec.vcpus)
+        numbers = range(len(keys))
+        say = functools.partial(self.progress.say, "boot")
+        while numbers:
+            with self._slots.take_some(len(numbers), "a boot", weight, say) as slots:
+                taken, numbers = numbers[: len(slots)], numbers[len(slots) :]
+                booting = [self._boot(wanted, running, *keys[number]) for number in taken]
+                for number, slot, new in zip(taken, slots, booting, strict=True):
+                    self._connect(new)
+                    if then is not None:
+                        then(number, new)
+                    slot.release()
 
     def _boot(self, wanted: Wanted, running: list[Running], access: Access, host_key: KeyPair) -> Running:
         """Start a machine, without waiting for anything."""
