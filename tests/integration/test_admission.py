@@ -1,0 +1,231 @@
+"""Flights whose machines are processes: what a test is charged, what is remembered of it, who boots when."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kola import flight as flight_module
+from kola.flight import MACHINE_OVERHEAD_MIB, Flight, Running
+from kola.images import Image
+from kola.keys import generate_key, write_client_key
+from kola.meter import Meter
+from kola.needs import Isolation, Needs
+from kola.platform import Prepared, Usage
+from kola.progress import Progress
+from kola.run import CLIENT_KEY, RunInfo
+from kola.slots import Slots
+from kola.spec import MachineSpec
+from kola.usage import Kind, UsageStore
+from kola.wait import wait_until
+from platforms.qemu.process import Process
+from tests.integration.process_platform import Options, ProcessInstance, ProcessPlatform, Tag
+
+NEEDS = Needs(spec=MachineSpec(memory_mib=1000))
+DECLARED = 1000 + MACHINE_OVERHEAD_MIB
+HUNGRY = "import sys; memory = bytearray(int(sys.argv[1]) * 2**20); print('up', flush=True); sys.stdin.read()"
+
+
+class MeasuredInstance(ProcessInstance):
+    """A process that is measured as QEMU is."""
+
+    def __init__(self, process: psutil.Process, tag: Tag) -> None:
+        super().__init__(process, tag)
+        self.eater: psutil.Process | None = None
+
+    def usage(self) -> Usage | None:
+        if self.eater is None:
+            return None
+        with closing(Process(self.eater.pid)) as process:
+            return process.usage()
+
+
+class LocalFlight(Flight):
+    """Its machines come up when they have eaten their memory; there is no SSH."""
+
+    def __init__(self, info: RunInfo, eats: int) -> None:
+        super().__init__(info, info.load("main"), lambda _: None)
+        self.eats = eats
+        self.booting: list[str] = []
+        self.most_booting = 0
+        self.broken = False
+        self.stack = ExitStack()
+
+    def start(self, *arguments: Any) -> Running:
+        running = super().start(*arguments)
+        instance = running.machine.instance
+        assert isinstance(instance, ProcessInstance)
+        measured = MeasuredInstance(instance.process, Tag("", "", "", instance.name))
+        running.machine.instance = measured
+        child = self.stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-c", HUNGRY, str(self.eats)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        )
+        self.stack.callback(child.kill)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        measured.eater = psutil.Process(child.pid)
+        self.booting.append(running.machine.name)
+        self.most_booting = max(self.most_booting, len(self.booting))
+        return running
+
+    def connect(self, running: Running) -> None:
+        if self.broken:
+            raise TimeoutError(running.machine.name)
+        self.booting.remove(running.machine.name)
+
+    @property
+    def used_mib(self) -> int:
+        return self.budget.usage().used_mib
+
+
+NewFlight = Callable[..., AbstractContextManager[LocalFlight]]
+
+
+@pytest.fixture
+def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewFlight:
+    monkeypatch.setattr(flight_module, "available_cores", lambda: 4)
+    monkeypatch.setattr(flight_module, "Meter", functools.partial(Meter, interval=0.05))
+
+    @contextmanager
+    def new(run_id: str, eats: int = 40, accelerator: str = "tcg") -> Iterator[LocalFlight]:
+        scratch = tmp_path / run_id
+        write_client_key(scratch / CLIENT_KEY, generate_key())
+        (tmp_path / "output").mkdir(exist_ok=True)
+        info = RunInfo(
+            run_id=run_id,
+            owner="tester",
+            platform=f"{ProcessPlatform.__module__}:{ProcessPlatform.__name__}",
+            options=Options(),
+            arch="x86_64",
+            image=Image(tmp_path / "none", "raw", "0123456789abcdef", "none"),
+            prepared=Prepared("", accelerator),
+            output=tmp_path / "output",
+            scratch=scratch,
+            cache=tmp_path / "cache",
+            budget_mib=3 * DECLARED,
+            keep_machines="never",
+            workers=1,
+        )
+        flight = LocalFlight(info, eats)
+        with flight.stack, flight:
+            yield flight
+
+    return new
+
+
+def test_a_test_is_charged_what_earlier_runs_used(fly: NewFlight, tmp_path: Path) -> None:
+    with fly("first") as first:
+        reservation = first.reserve(NEEDS, "test")
+        reservation.launch()
+        assert first.used_mib == DECLARED, "nothing is known yet"
+        reservation.close(failed=False)
+        assert first.used_mib == 0
+    stored = json.loads((tmp_path / "cache" / "usage.json").read_text())
+    ((key, machine),) = stored["machines"].items()
+    assert key == f"tests.integration.process_platform:ProcessPlatform/x86_64/tcg/0123456789ab/{NEEDS.machine_key()}"
+    assert machine["declared_mib"] == DECLARED
+    peak = machine["peak_mib"]["first"]
+    assert 40 < peak < 80
+
+    with fly("second") as second:
+        many = [second.reserve(NEEDS, f"test {n}") for n in range(8)]
+        expected = int(peak * 1.25) + 64
+        assert second.used_mib == 8 * expected
+        assert second.budget.usage().reserve_mib == DECLARED - expected
+        for reservation in many:
+            reservation.close(failed=False)
+
+
+def test_a_charge_follows_a_test_that_uses_more_than_expected(fly: NewFlight) -> None:
+    with fly("first", eats=20) as first:
+        reservation = first.reserve(NEEDS, "test")
+        reservation.launch()
+        reservation.close(failed=False)
+    with fly("second", eats=300) as second:
+        reservation = second.reserve(NEEDS, "test")
+        assert second.used_mib < 200
+        reservation.launch()
+        wait_until(lambda: 300 < second.used_mib < 350, 10)
+        reservation.close(failed=False)
+        assert second.used_mib == 0
+
+
+def test_an_idle_shared_machine_is_charged_what_it_uses(fly: NewFlight, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flight_module, "_is_lost", lambda _: False)  # without SSH every machine would be
+    needs = Needs(isolation=Isolation.SHARED, spec=NEEDS.spec)
+    with fly("run") as flight:
+        first = flight.reserve(needs, "first")
+        machine = first.launch()
+        assert flight.used_mib == DECLARED
+        first.close(failed=False)
+        idle = flight.used_mib
+        assert 40 + 64 < idle < 80 * 1.25 + 64
+        second = flight.reserve(needs, "second")
+        assert flight.used_mib == idle, "the same machine"
+        assert flight._instances(second) == [machine.instance]
+        second.close(failed=False)
+        bigger = flight.reserve(Needs(machines=2, spec=MachineSpec(memory_mib=1000)), "fits beside it")
+        bigger.close(failed=False)
+        assert [entry.what for entry in flight.budget.usage().holders] == ["first"]
+        flight.reserve(Needs(machines=3, spec=MachineSpec(memory_mib=1000)), "does not").close(failed=False)
+        assert flight.used_mib == 0
+
+
+def test_machines_boot_together_as_far_as_there_are_cores(fly: NewFlight, tmp_path: Path) -> None:
+    needs = Needs(machines=3, spec=MachineSpec(memory_mib=256, vcpus=2))
+    for accelerator, most in (("tcg", 2), ("kvm", 3), ("cloud", 3)):
+        with fly(f"run{accelerator}", eats=1, accelerator=accelerator) as flight:
+            reservation = flight.reserve(needs, "test")
+            assert len(reservation.launch_all()) == 3
+            assert flight.most_booting == most, accelerator
+            reservation.close(failed=False)
+    slots = Slots(tmp_path / "cache" / "slots", 4, timeout=0)
+    slots.take("all are free again", 4).release()
+
+
+def test_a_boot_waits_for_those_of_other_runs_and_says_so(fly: NewFlight, tmp_path: Path) -> None:
+    with fly("run", eats=1) as flight, Slots(tmp_path / "cache" / "slots", 4, timeout=0).take("other", 3) as other:
+        said: list[str] = []
+
+        class Giving(Progress):
+            def say(self, machine: str, state: str, elapsed: float = 0.0) -> None:
+                said.append(f"{machine}: {state}")
+                if elapsed > 0:
+                    other.release()
+
+        flight.progress = Giving(tmp_path / "progress", "main")
+        reservation = flight.reserve(NEEDS, "test")
+        reservation.launch()
+        assert said[0] == "test: waiting for 2 of 4 cores: other machines boot"
+        reservation.close(failed=False)
+
+
+def test_a_machine_that_does_not_come_up_gives_its_cores_back(fly: NewFlight, tmp_path: Path) -> None:
+    with fly("run", eats=1) as flight:
+        flight.broken = True
+        reservation = flight.reserve(Needs(machines=2), "test")
+        with pytest.raises(TimeoutError):
+            reservation.launch_all()
+        assert len(reservation.machines) == 2, "both are there to be described"
+        Slots(tmp_path / "cache" / "slots", 4, timeout=0).take("all", 4).release()
+        reservation.close(failed=True)
+
+
+def test_cores_are_remembered_even_if_the_process_platform_measures_none(fly: NewFlight, tmp_path: Path) -> None:
+    with fly("run", eats=1, accelerator="none") as flight:
+        flight.reserve(NEEDS, "test").close(failed=False)
+    known = UsageStore(tmp_path / "cache").read()
+    platform = flight.info.platform
+    assert known.last_accelerator(platform, "x86_64") == "none"
+    assert known.mean_cpus(Kind(platform, "x86_64", "none")) is None
