@@ -30,12 +30,12 @@ def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None
     image = info.image
     what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
     build = f", build {image.build_id}" if image.build_id else ""
-    several = str(workers) if workers else f"{info.workers} worker{'s' if info.workers > 1 else ''}"
+    several = f"{info.workers} worker{'s' if info.workers > 1 else ''}"
+    limits = f"memory budget {info.budget_mib} MiB, output {_relative(info.output)}"
     lines = [
         f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
         f"kola: image {info.image.reference}: {what}{build}, sha256 {image.sha256[:12]}",
-        f"kola: {several}",
-        f"kola: memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
+        *([f"kola: {workers}", f"kola: {limits}"] if workers else [f"kola: {several}, {limits}"]),
     ]
     lines += [f"kola: {note}" for note in info.prepared.notes]
     if info.workers > 1 and not own_scheduler:

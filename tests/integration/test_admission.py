@@ -9,23 +9,28 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from kola import flight as flight_module
-from kola.flight import MACHINE_OVERHEAD_MIB, Flight, Running
+from kola import launcher as launcher_module
+from kola.arch import host_arch
+from kola.cgroup import available_cores
+from kola.clonecache import Limits
+from kola.flight import MACHINE_OVERHEAD_MIB, Flight
 from kola.images import Image
-from kola.keys import generate_key, write_client_key
+from kola.keys import KeyPair, generate_key, write_client_key
+from kola.launcher import Launcher, Running, Wanted
+from kola.machine import Access
 from kola.meter import Meter
 from kola.needs import Isolation, Needs
-from kola.platform import Prepared, Usage
+from kola.platform import Platform, Prepared, Usage
 from kola.progress import Progress
 from kola.run import CLIENT_KEY, RunInfo
 from kola.slots import Slots
 from kola.spec import MachineSpec
-from kola.usage import Kind, UsageStore
+from kola.usage import CpuTime, Kind, Report, UsageStore
 from kola.wait import wait_until
 from platforms.qemu.process import Process
 from tests.integration.process_platform import Options, ProcessInstance, ProcessPlatform, Tag
@@ -49,40 +54,44 @@ class MeasuredInstance(ProcessInstance):
             return process.usage()
 
 
-class LocalFlight(Flight):
+class LocalLauncher(Launcher):
     """Its machines come up when they have eaten their memory; there is no SSH."""
 
-    def __init__(self, info: RunInfo, eats: int) -> None:
-        super().__init__(info, info.load("main"), lambda _: None)
+    def __init__(self, info: RunInfo, platform: Platform, progress: Progress, eats: int) -> None:
+        super().__init__(info, platform, progress)
         self.eats = eats
         self.booting: list[str] = []
         self.most_booting = 0
         self.broken = False
         self.stack = ExitStack()
 
-    def start(self, *arguments: Any) -> Running:
-        running = super().start(*arguments)
-        instance = running.machine.instance
+    def _boot(self, wanted: Wanted, running: list[Running], access: Access, host_key: KeyPair) -> Running:
+        new = super()._boot(wanted, running, access, host_key)
+        instance = new.machine.instance
         assert isinstance(instance, ProcessInstance)
         measured = MeasuredInstance(instance.process, Tag("", "", "", instance.name))
-        running.machine.instance = measured
-        child = self.stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", HUNGRY, str(self.eats)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-        )
+        new.machine.instance = measured
+        command = [sys.executable, "-c", HUNGRY, str(self.eats)]
+        child = self.stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         self.stack.callback(child.kill)
         assert child.stdout is not None
         assert child.stdout.readline() == b"up\n"
         measured.eater = psutil.Process(child.pid)
-        self.booting.append(running.machine.name)
+        self.booting.append(new.machine.name)
         self.most_booting = max(self.most_booting, len(self.booting))
-        return running
+        return new
 
-    def connect(self, running: Running) -> None:
+    def _connect(self, running: Running) -> None:
         if self.broken:
             raise TimeoutError(running.machine.name)
         self.booting.remove(running.machine.name)
+
+
+class LocalFlight(Flight):
+    def __init__(self, info: RunInfo, eats: int) -> None:
+        super().__init__(info, info.load("main"), lambda _: None)
+        self.local = LocalLauncher(info, self.platform, self.progress, eats)
+        self.launcher = self.local
 
     @property
     def used_mib(self) -> int:
@@ -94,7 +103,7 @@ NewFlight = Callable[..., AbstractContextManager[LocalFlight]]
 
 @pytest.fixture
 def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewFlight:
-    monkeypatch.setattr(flight_module, "available_cores", lambda: 4)
+    monkeypatch.setattr(launcher_module, "available_cores", lambda: 4)
     monkeypatch.setattr(flight_module, "Meter", functools.partial(Meter, interval=0.05))
 
     @contextmanager
@@ -116,9 +125,11 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NewFlight:
             budget_mib=3 * DECLARED,
             keep_machines="never",
             workers=1,
+            clone=True,
+            clone_limits=Limits(),
         )
         flight = LocalFlight(info, eats)
-        with flight.stack, flight:
+        with flight.local.stack, flight:
             yield flight
 
     return new
@@ -188,7 +199,7 @@ def test_machines_boot_together_as_far_as_there_are_cores(fly: NewFlight, tmp_pa
         with fly(f"run{accelerator}", eats=1, accelerator=accelerator) as flight:
             reservation = flight.reserve(needs, "test")
             assert len(reservation.launch_all()) == 3
-            assert flight.most_booting == most, accelerator
+            assert flight.local.most_booting == most, accelerator
             reservation.close(failed=False)
     slots = Slots(tmp_path / "cache" / "slots", 4, timeout=0)
     slots.take("all are free again", 4).release()
@@ -204,16 +215,16 @@ def test_a_boot_waits_for_those_of_other_runs_and_says_so(fly: NewFlight, tmp_pa
                 if elapsed > 0:
                     other.release()
 
-        flight.progress = Giving(tmp_path / "progress", "main")
+        flight.local.progress = Giving(tmp_path / "progress", "main")
         reservation = flight.reserve(NEEDS, "test")
         reservation.launch()
-        assert said[0] == "test: waiting for 2 of 4 cores: other machines boot"
+        assert said[0] == "boot: waiting for 2 of 4 cores: other machines boot"
         reservation.close(failed=False)
 
 
 def test_a_machine_that_does_not_come_up_gives_its_cores_back(fly: NewFlight, tmp_path: Path) -> None:
     with fly("run", eats=1) as flight:
-        flight.broken = True
+        flight.local.broken = True
         reservation = flight.reserve(Needs(machines=2), "test")
         with pytest.raises(TimeoutError):
             reservation.launch_all()
@@ -229,3 +240,21 @@ def test_cores_are_remembered_even_if_the_process_platform_measures_none(fly: Ne
     platform = flight.info.platform
     assert known.last_accelerator(platform, "x86_64") == "none"
     assert known.mean_cpus(Kind(platform, "x86_64", "none")) is None
+
+
+def test_the_header_says_how_many_workers_and_why(pytester: pytest.Pytester) -> None:
+    platform = f"{ProcessPlatform.__module__}:{ProcessPlatform.__name__}"
+    cores = available_cores()
+    used = CpuTime(100, 100 * 3 / cores)  # as much as three workers have cores
+    UsageStore(pytester.path / "cache").add(Report("run", Kind(platform, host_arch().name, "tcg"), "image", {}, used))
+    (pytester.path / "disk.raw").write_bytes(bytes(2**20))
+    pytester.makepyfile("def test_it(): pass")
+    arguments = ("-p", "no:cacheprovider", f"--platform={platform}", "--image=disk.raw", "--kola-cache=cache")
+    result = pytester.runpytest_subprocess(*arguments, "-n", "auto", "--memory-budget=100000")
+    reason = f"a test used {cores / 3:.1f} of {cores} CPUs in earlier runs"
+    result.stdout.fnmatch_lines(
+        [f"kola: 3 workers: {reason}", "kola: memory budget 100000 MiB, output kola-runs/*", "3 workers *"]
+    )
+    result.assert_outcomes(passed=1)
+    one = pytester.runpytest_subprocess(*arguments, "-n", "1", "--memory-budget=5000")
+    one.stdout.fnmatch_lines(["kola: 1 worker, memory budget 5000 MiB, output kola-runs/*"])

@@ -10,6 +10,7 @@ import pytest
 from kola import parallel
 from kola.arch import get_arch
 from kola.cgroup import available_cores
+from kola.clonecache import Limits
 from kola.options import Settings
 from kola.parallel import MOST_ELSEWHERE, Workers, choose_workers, workers_for
 from kola.usage import CpuTime, Kind, Peak, Report, UsageStore
@@ -56,6 +57,8 @@ SETTINGS = Settings(
     arch=get_arch("x86_64"),
     image=None,
     platform_options=(),
+    clone=True,
+    clone_limits=Limits(),
     keep_machines="never",
     output=Path("out"),
     cache=Path("cache"),
