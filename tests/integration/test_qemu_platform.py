@@ -19,8 +19,9 @@ from kola.errors import ConfigError, Loss, PlatformError
 from kola.platform import Instance, Prepared, Scope
 from kola.spec import Disk, MachineSpec, Nic
 from kola.wait import wait_until
-from platforms.qemu import accel, lifecycle, probe_guest
+from platforms.qemu import accel, driver, lifecycle, probe_guest
 from platforms.qemu.driver import Qemu
+from platforms.qemu.instance import QemuInstance
 from platforms.qemu.options import Options
 from platforms.qemu.process import find_guest
 
@@ -296,6 +297,78 @@ def test_sweep_finds_files_of_a_machine_that_is_gone(qemu: Qemu, idle: Prepared,
 
 
 # -- the test OS -----------------------------------------------------------------------------------------------------
+
+
+def _await_boots(machine: Instance, count: int) -> None:
+    wait_until(lambda: machine.console().count("Booting from Hard Disk") == count, 60)
+
+
+@pytest.fixture
+def saved(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> Iterator[Path]:
+    """A machine of one sector, saved; it says nothing, so its clock is not looked at."""
+    target = folder / "saved"
+    target.mkdir()
+    with qemu.launch(SMALL, CONFIG, f"{name}-gold", idle) as machine:
+        assert isinstance(machine, QemuInstance)
+        _await_boots(machine, 1)
+        machine.save(target)
+        assert machine.lost() is None, "it does not go on"
+    yield target
+    shutil.rmtree(target)
+
+
+def test_a_saved_machine_is_restored_more_than_once(qemu: Qemu, idle: Prepared, saved: Path, name: str) -> None:
+    with (
+        qemu.restore(saved, SMALL, f"{name}-1", idle) as one,
+        qemu.restore(saved, SMALL, f"{name}-2", idle) as two,
+    ):
+        assert one.port != two.port
+        assert one.id != two.id
+        for machine in (one, two):
+            assert machine.lost() is None
+            _await_boots(machine, 1)  # the history is the saved machine's
+        two.reset()
+        _await_boots(two, 2)
+        _await_boots(one, 1)
+
+
+def test_a_damaged_machine_is_not_restored(qemu: Qemu, idle: Prepared, saved: Path, name: str) -> None:
+    state = saved / "state"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    with pytest.raises(PlatformError, match=f"machine {name}: "), qemu.restore(saved, SMALL, name, idle):
+        pass
+
+
+def test_one_that_does_not_fit_is_not_restored(qemu: Qemu, idle: Prepared, saved: Path, name: str) -> None:
+    bigger = dataclasses.replace(SMALL, memory_mib=512)
+    with pytest.raises(PlatformError, match=f"machine {name}: "), qemu.restore(saved, bigger, name, idle):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_saving_on_a_full_disk_leaves_the_machine_alone(qemu: Qemu, idle: Prepared, name: str, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], check=True)
+    try:
+        with qemu.launch(SMALL, CONFIG, name, idle) as machine:
+            assert isinstance(machine, QemuInstance)
+            with pytest.raises(PlatformError, match="No space left on device"):
+                machine.save(tmp_path)
+            assert machine.lost() is None
+            machine.reset()
+            _await_boots(machine, 2)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_what_does_not_set_its_clock_is_not_saved(
+    qemu: Qemu, idle: Prepared, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "CLOCK_SECONDS", 0.1)
+    with qemu.launch(SMALL, CONFIG, name, idle) as machine:
+        with pytest.raises(PlatformError, match=f"machine {name} does not set its clock"):
+            qemu.save(machine, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        assert machine.lost() is None
 
 
 @pytest.fixture(scope="module")
