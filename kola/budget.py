@@ -208,14 +208,15 @@ class Budget:
 
     def wanted(self) -> list[str]:
         """Return the ids of this process's tokens that have to go, oldest first."""
-        ledger = self.usage()
+        return self._due(self.usage())
+
+    def _due(self, ledger: Ledger) -> list[str]:
         due = (*(entry for entry in ledger.entries if entry.state is State.DOOMED), *ledger.wanted())
         return [entry.id for entry in due if self._owns(entry)]
 
     def take_wanted(self) -> list[str]:
         """Return those of ``wanted`` that nobody has been given yet; from now on they cannot be claimed again."""
-        ledger = self._look()  # the common case does without the lock, and without a look at every process
-        if not any(entry.worker == self.worker for entry in ledger.holders) or not self.wanted():
+        if not self._due(self._look()):  # the common case does without the lock, and does not ask who is alive
             return []
 
         def doom(ledger: Ledger) -> Ledger:
