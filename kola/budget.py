@@ -23,7 +23,7 @@ from kola import cgroup
 from kola.errors import ConfigError, WaitTimeout
 from kola.ledger import Entry, Ledger, State
 from kola.process import ProcessId
-from kola.wait import wait_until
+from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +116,7 @@ class Budget:
         self.folder = folder
         self.total_mib = total_mib
         self.worker = worker
+        self._looked: tuple[tuple[int, int, int], Deadline, Ledger] = ((0, 0, 0), Deadline(0), Ledger(total_mib))
         self._given: set[str] = set()
         self._given_lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,12 +158,16 @@ class Budget:
 
         def admitted() -> bool:
             nonlocal said
-            before, after = self.update(lambda ledger: ledger.admit(entry.id))
-            if before != after:
-                return True
+            after = self._look()
+            first = next(iter(after.waiters), entry)
+            # Only the first in line can be served: who would take the lock just to look keeps it from being served.
+            if first.id == entry.id or not first.owner.alive():
+                before, after = self.update(lambda ledger: ledger.admit(entry.id))
+                if before != after:
+                    return True
             if on_wait is not None and str(after) != said:
                 said = str(after)
-                on_wait(f"waiting for {mib} MiB of memory: {said}")
+                on_wait(f"waiting for {mib} MiB of memory ({said})")
             if evict is not None:
                 for token_id in self.take_wanted():
                     evict(token_id)
@@ -200,13 +205,15 @@ class Budget:
 
     def wanted(self) -> list[str]:
         """Return the ids of this process's tokens that have to go, oldest first."""
-        ledger = self.usage()
+        return self._due(self.usage())
+
+    def _due(self, ledger: Ledger) -> list[str]:
         due = (*(entry for entry in ledger.entries if entry.state is State.DOOMED), *ledger.wanted())
         return [entry.id for entry in due if self._owns(entry)]
 
     def take_wanted(self) -> list[str]:
         """Return those of ``wanted`` that nobody has been given yet; from now on they cannot be claimed again."""
-        if not self.wanted():  # the common case does without the lock
+        if not self._due(self._look()):  # the common case does without the lock, and does not ask who is alive
             return []
 
         def doom(ledger: Ledger) -> Ledger:
@@ -248,6 +255,19 @@ class Budget:
         except FileNotFoundError:
             plain = []
         return Ledger.from_plain(self.total_mib, plain)
+
+    def _look(self) -> Ledger:
+        """Return the ledger without the lock, for who asks many times a second; read anew if the file was replaced."""
+        try:
+            status = (self.folder / "state.json").stat()
+        except FileNotFoundError:
+            return Ledger(self.total_mib)
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        seen, age, ledger = self._looked
+        if seen != stamp or age.expired:  # two files within a tick of the clock could look the same
+            ledger = self._read()
+            self._looked = stamp, Deadline(1), ledger
+        return ledger
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kola import checks, health, ignition, options, parallel, terminal
+from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
 from kola.ignition_validate import validate_with_tool
 from kola.needs import Needs, parse_needs
+from kola.order import Job
 from kola.platform import load_platform, platform_names
 from kola.progress import Follower
 from kola.reaper import attach
 from kola.recording import ARTIFACTS, MACHINE, OUTCOME, SSH, Recorder, report_outcome
 from kola.results import ExitCode, Outcome, exit_code
 from kola.run import RunInfo, start_run
-from kola.scheduler import Job, KolaScheduling
+from kola.scheduler import KolaScheduling
 from kola.selection import skip_reason
 
 if TYPE_CHECKING:
@@ -186,9 +188,19 @@ class KolaPlugin:
         if plan["errors"]:
             raise pytest.UsageError("\n".join(plan["errors"]))
         self.recorder.plan(plan["tests"])
-        if self._scheduler is not None:
-            jobs = {nodeid: Job(0, group) for nodeid, group in plan["groups"].items()}
-            self._scheduler.learn(jobs)
+        if self._scheduler is not None and not self._scheduler.known:
+            self._scheduler.learn(*self._expect(self.info, plan))
+
+    def _expect(self, info: RunInfo, plan: dict[str, Any]) -> tuple[dict[str, Job], float]:
+        """Return what the scheduler has to know: the tests, and the seconds until a machine is up."""
+        accelerator = info.prepared.accelerator
+        known = read_durations(info.output.parent, platform=info.platform, arch=info.arch, accelerator=accelerator)
+        groups, machines = plan["groups"], plan["machines"]
+        jobs = {
+            nodeid: Job(0, groups.get(nodeid, ""), known.expected(nodeid), machines.get(nodeid, ""))
+            for nodeid in plan["tests"]
+        }
+        return jobs, known.boot
 
     # -- collection --------------------------------------------------------------------------------------------------
 
@@ -248,6 +260,7 @@ class KolaPlugin:
     def _plan(self, info: RunInfo, items: Sequence[pytest.Item], errors: Sequence[str]) -> None:
         tests = {}
         groups = {}
+        machines = {}
         for item in items:
             needs = item.stash.get(NEEDS, None)
             tests[item.nodeid] = {
@@ -255,12 +268,14 @@ class KolaPlugin:
                 "tags": list(needs.tags) if needs else [],
                 "isolation": needs.isolation.value if needs else "",
             }
+            if needs:
+                machines[item.nodeid] = needs.machine_key()
             if needs and needs.isolation == "shared":
-                groups[item.nodeid] = needs.machine_key()
+                groups[item.nodeid] = machines[item.nodeid]
         if self.recorder is not None:
             self.recorder.plan(tests)
         else:
-            plan = {"errors": errors, "tests": tests, "groups": groups}
+            plan = {"errors": errors, "tests": tests, "groups": groups, "machines": machines}
             _plan_path(info, self.worker).write_text(json.dumps(plan))
 
     # -- one test ----------------------------------------------------------------------------------------------------

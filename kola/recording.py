@@ -53,10 +53,12 @@ class Recorder:
 
     def plan(self, tests: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what was selected (node id -> description, tags, isolation): all ``not-run`` until a report comes."""
-        for nodeid, facts in tests.items():
-            if nodeid not in self.record.tests:
-                self.record.tests[nodeid] = TestRecord(nodeid, **facts)
-        self.record.write(self.path)
+        new = {
+            nodeid: TestRecord(nodeid, **facts) for nodeid, facts in tests.items() if nodeid not in self.record.tests
+        }
+        if new:  # every worker brings the same
+            self.record.tests.update(new)
+            self.record.write(self.path)
 
     def report(self, report: pytest.TestReport) -> None:
         """Take one phase of one test."""

@@ -2,20 +2,23 @@
 
 xdist's own schedulers hand each worker a batch of consecutive tests. Machine tests are few and long, so here a worker
 holds one test ahead and no more (xdist needs to know the next test before it runs the current one), shared machines
-stay with the worker that booted them, and the longest remaining work goes first.
+stay with the worker that booted them, and the longest remaining work goes first (``kola.order``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from xdist.remote import Producer
 from xdist.report import report_collection_diff
 
+from kola.order import Job, Seat, choose
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from xdist.workermanage import WorkerController
 
@@ -23,62 +26,37 @@ AHEAD = 2
 """Tests that a worker holds: the one that it runs and the next."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the scheduler knows of a test.
-
-    Attributes:
-        index: position in the collection.
-        group: tests with the same group can share a machine; empty for a test of its own.
-        cost: expected seconds, to compare tests with each other.
-    """
-
-    index: int
-    group: str = ""
-    cost: float = 0.0
-
-
-def choose(pending: Sequence[Job], mine: str, taken: Mapping[str, int]) -> Job:
-    """Choose the next job for a worker.
+class KolaScheduling:
+    """Implements xdist's ``Scheduling`` protocol (``xdist.scheduler.protocol``) with ``choose``.
 
     Args:
-        pending: the jobs to choose from, not empty.
-        mine: the group of the shared machine that this worker has, or "".
-        taken: group -> number of other workers that have a machine for it.
-
-    A worker stays with its own shared machine while that has work, then starts the largest piece of work that nobody
-    has a machine for (a group counts as the sum of its jobs), and helps another worker's group last: that costs a
-    boot. Deterministic: ties go to the first in the collection.
+        config: of the controller.
+        workers: number of workers that are going to collect.
+        clock: seconds, to tell how long a test has been running.
     """
-    weight: dict[str, float] = {}
-    for job in pending:
-        weight[job.group] = weight.get(job.group, 0.0) + job.cost
 
-    def rank(job: Job) -> tuple[int, float, int]:
-        if job.group and job.group == mine:
-            return (0, 0.0, job.index)
-        size = weight[job.group] if job.group else job.cost
-        return (2 if taken.get(job.group) else 1, -size, job.index)
-
-    return min(pending, key=rank)
-
-
-class KolaScheduling:
-    """Implements xdist's ``Scheduling`` protocol (``xdist.scheduler.protocol``) with ``choose``."""
-
-    def __init__(self, config: pytest.Config, workers: int, jobs: Mapping[str, Job] | None = None) -> None:
+    def __init__(self, config: pytest.Config, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.workers = workers
-        self.known = jobs or {}
+        self.clock = clock
+        self.known: Mapping[str, Job] = {}
+        self.boot = 0.0
         self.log = Producer("kola-scheduler", enabled=config.option.debug)
         self.collection: list[str] | None = None
         self._collections: dict[WorkerController, list[str]] = {}
         self._held: dict[WorkerController, list[Job]] = {}
+        self._began: dict[WorkerController, float] = {}  # when it began the first of those that it holds
         self._pending: list[Job] = []
 
-    def learn(self, jobs: Mapping[str, Job]) -> None:
-        """Take what is known of the tests (by node id) before the first one is scheduled."""
+    def learn(self, jobs: Mapping[str, Job], boot: float = 0.0) -> None:
+        """Take what is known before the first test is scheduled.
+
+        Args:
+            jobs: by node id; the indexes are of no account.
+            boot: expected seconds until a machine is up.
+        """
         self.known = jobs
+        self.boot = boot
 
     @property
     def nodes(self) -> list[WorkerController]:
@@ -115,6 +93,7 @@ class KolaScheduling:
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
         """A worker has finished a test: give it another, or let it end."""
         self._held[node] = [job for job in self._held[node] if job.index != item_index]
+        self._began[node] = self.clock()
         self._feed(node)
 
     def mark_test_pending(self, item: str) -> None:
@@ -131,6 +110,7 @@ class KolaScheduling:
     def remove_node(self, node: WorkerController) -> str | None:
         """Forget a worker; if it crashed, return the node id of the test that it was running and reassign the rest."""
         held = self._held.pop(node)
+        self._began.pop(node, None)
         if not held:
             return None
         assert self.collection is not None  # noqa: S101 - a worker holds tests after schedule() only
@@ -157,7 +137,7 @@ class KolaScheduling:
     def _job(self, index: int) -> Job:
         assert self.collection is not None  # noqa: S101 - set by the only caller's caller
         known = self.known.get(self.collection[index], Job(index))
-        return Job(index, known.group, known.cost)
+        return replace(known, index=index)
 
     def _feed(self, node: WorkerController) -> None:
         if node.shutting_down:
@@ -171,14 +151,21 @@ class KolaScheduling:
         if not self._pending:
             return
         held = self._held[node]
-        taken: dict[str, int] = {}
-        for other, jobs in self._held.items():
-            if other is not node and jobs and jobs[-1].group:
-                taken[jobs[-1].group] = taken.get(jobs[-1].group, 0) + 1
-        job = choose(self._pending, held[-1].group if held else "", taken)
+        # One that was told to end, because nothing was left, takes nothing of what a crashed worker gives back.
+        others = [self._seat(other) for other in self.nodes if other is not node and not other.shutting_down]
+        job = choose(self._pending, self._seat(node), others, self.boot)
         self._pending.remove(job)
+        if not held:
+            self._began[node] = self.clock()
         held.append(job)
         node.send_runtest_some([job.index])
+
+    def _seat(self, node: WorkerController) -> Seat:
+        held = self._held[node]
+        if not held:
+            return Seat()
+        running = max(0.0, held[0].cost - (self.clock() - self._began[node]))
+        return Seat(held[-1].group, running + sum(job.cost for job in held[1:]))
 
     def _same_collections(self) -> bool:
         (first, expected), *others = self._collections.items()

@@ -77,7 +77,7 @@ def test_a_timeout_says_who_holds_what_and_gives_up_the_place(shared: Budget, tm
     assert str(caught.value).startswith("timed out after 0 s waiting for 301 MiB of memory for me: 300 of 1000 MiB")
     assert "held by: gw1 hog 700 MiB" in str(caught.value)
     assert said == [
-        "waiting for 301 MiB of memory: 300 of 1000 MiB free; held by: gw1 hog 700 MiB; waiting: gw0 me 301 MiB"
+        "waiting for 301 MiB of memory (300 of 1000 MiB free; held by: gw1 hog 700 MiB; waiting: gw0 me 301 MiB)"
     ], "told once, not at every look"
 
 
