@@ -158,13 +158,9 @@ class Budget:
 
         def admitted() -> bool:
             nonlocal said
-            after = self._look()
-            first = next(iter(after.waiters), entry)
-            # Only the first in line can be served: who would take the lock just to look keeps it from being served.
-            if first.id == entry.id or not first.owner.alive():
-                before, after = self.update(lambda ledger: ledger.admit(entry.id))
-                if before != after:
-                    return True
+            granted, after = self._admit(entry)
+            if granted:
+                return True
             if on_wait is not None and str(after) != said:
                 said = str(after)
                 on_wait(f"waiting for {mib} MiB of memory ({said})")
@@ -186,6 +182,16 @@ class Budget:
                 ) from None
             raise
         return Token(self, entry.id, mib, most)
+
+    def _admit(self, entry: Entry) -> tuple[bool, Ledger]:
+        """Grant a request if it is its turn and there is room; return the ledger, too."""
+        ledger = self._look()
+        first = next(iter(ledger.waiters), entry)
+        # Only the first in line can be served: who would take the lock just to look keeps it from being served.
+        if first.id != entry.id and first.owner.alive():
+            return False, ledger
+        before, after = self.update(lambda ledger: ledger.admit(entry.id))
+        return before != after, after
 
     def try_acquire(self, mib: int, *, what: str, most: int) -> Token | None:
         """Take memory as ``acquire`` does if there is room and nobody waits for some; for what can do without."""
