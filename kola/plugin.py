@@ -379,7 +379,8 @@ class KolaPlugin:
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Show a provider error as what it is, not as a failed test."""
-        if report_outcome(report) is Outcome.PROVIDER_ERROR:
+        # pytest asks about errors of the collection, too, whose reports have no properties.
+        if isinstance(report, pytest.TestReport) and report_outcome(report) is Outcome.PROVIDER_ERROR:
             return "provider-error", "P", ("PROVIDER-ERROR", {"yellow": True})
         return None
 
