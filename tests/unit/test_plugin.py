@@ -58,3 +58,12 @@ def test_collecting_alone_boots_nothing_and_needs_no_image(pytester: pytest.Pyte
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*::test_it"])
     assert not (pytester.path / "kola-runs").exists()
+
+
+def test_a_file_that_cannot_be_collected_is_an_error_and_no_traceback_of_kola(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("this is no Python")
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "--platform=qemu", "--collect-only", "-ra")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["ERROR test_a_file_that_cannot_be_collected_is_an_error_and_no_traceback_of_kola.py*"])
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
