@@ -90,11 +90,14 @@ def remote_line(
         env: added to its environment.
 
     Raises:
-        ConfigError: an empty command, or a name that no environment variable can have.
+        ConfigError: an empty command, a null byte, or a name that no environment variable can have.
     """
     if not cmd:
         raise ConfigError("the command is empty")
-    words = ["bash", "-c", cmd] if isinstance(cmd, str) else list(cmd)
+    # Below sshd every bash -c would read ~/.bashrc, which takes longer than most commands.
+    words = ["bash", "--norc", "-c", cmd] if isinstance(cmd, str) else list(cmd)
+    if any("\0" in word for word in words):
+        raise ConfigError("the command holds a null byte")
     for name in env or {}:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ConfigError(f"env: {name!r} is no name of an environment variable")

@@ -11,7 +11,7 @@ from kola.command import CommandResult, TimedOutCommand
 from kola.doorbell import Doorbell
 from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
 from kola.journal import JournalFile, render, telling
-from kola.ssh import Connection, ConnectionLost
+from kola.ssh import Connection, ConnectionLost, Line
 from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
 
@@ -157,7 +157,7 @@ class Link:
                 why = f" ({e})"
                 return False
             try:
-                boot_id = connection.run(_BOOT_ID, timeout=limit, watch=self.raise_if_lost).stdout.strip()
+                boot_id = connection.boot_id(timeout=limit, watch=self.raise_if_lost).strip()
             except (ConnectionLost, CommandTimeout) as e:
                 why = f" ({str(e).splitlines()[0]})"
                 boot_id = unlike
@@ -202,7 +202,7 @@ class Link:
 
     def execute(
         self,
-        line: str,
+        line: str | Line,
         *,
         shown: str,
         timeout: float,
@@ -267,6 +267,3 @@ class Link:
         except (ConnectionLost, CommandTimeout, MachineLost) as e:
             return f"not available: {str(e).splitlines()[0]}"
         return result.stdout + result.stderr
-
-
-_BOOT_ID = "exec cat /proc/sys/kernel/random/boot_id"

@@ -13,7 +13,7 @@ from kola.command import CommandResult, FailedCommand, remote_line
 from kola.errors import CheckFailed, ConfigError, WaitTimeout
 from kola.keys import add_known_host
 from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
-from kola.ssh import ConnectionLost
+from kola.ssh import ConnectionLost, Line
 from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
 
@@ -140,9 +140,8 @@ class Machine:
         """
         if sudo and user not in {None, "root"}:
             raise ConfigError(f"sudo=True means user='root', not user={user!r}")
-        line = remote_line(cmd, login=self._access.user, user="root" if sudo else user, env=env)
         result = self._link.execute(
-            line,
+            self._line(cmd, user="root" if sudo else user, env=env),
             shown=shown or (cmd if isinstance(cmd, str) else shlex.join(cmd)),
             input=input.encode() if isinstance(input, str) else input,
             output=output,
@@ -151,6 +150,12 @@ class Machine:
         if check and result.exit_code != 0:
             raise FailedCommand(self.name, result)
         return result
+
+    def _line(self, cmd: str | Sequence[str], *, user: str | None, env: Mapping[str, str] | None = None) -> Line:
+        login = self._access.user
+        in_login_shell = remote_line(cmd, login=login, user=user, env=env)
+        as_root = remote_line(cmd, login="root", env=env) if user == "root" != login else ""
+        return Line(in_login_shell, as_root, replaces=True)
 
     def put(
         self,
@@ -253,7 +258,7 @@ class Machine:
             MachineLost: it panicked, went into an emergency shell, or did not come back.
         """
         before, limit = self.boot_id, Deadline(self._reboot_limit(timeout))
-        line = remote_line(["systemctl", "reboot"], login=self._access.user, user="root")
+        line = self._line(["systemctl", "reboot"], user="root")
         try:
             result = self._link.usable().run(line, timeout=limit.remaining, watch=self._link.raise_if_lost)
         except ConnectionLost:

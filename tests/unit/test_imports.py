@@ -31,6 +31,7 @@ LAYERS = {
     "imagefile": LEAVES,
     "journal": LEAVES,
     "keys": LEAVES,
+    "killing": LEAVES,
     "ledger": LEAVES,
     "needs": LEAVES,
     "process": LEAVES,
@@ -42,11 +43,13 @@ LAYERS = {
     "text": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
+    "channel": BASE,
     "doorbell": BASE,
     "images": BASE,
     "options": BASE,
     "platform": BASE,
     "selection": BASE,
+    "shell": BASE,
     "ssh": BASE,
     # Machines and the run that they belong to.
     "flight": RUN,
