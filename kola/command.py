@@ -106,3 +106,26 @@ def remote_line(
     if user not in {None, login}:
         words = ["sudo", "-n", "-H", "-u", str(user), "--", *words]
     return "exec " + shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line in the shapes that it needs.
+
+    Attributes:
+        login: for the shell of the user who logs in.
+        root: for a shell that is root already; empty if it is not root's.
+        replaces: it replaces its shell (``exec ...``), so that input can be put behind it.
+    """
+
+    login: str
+    root: str = ""
+    replaces: bool = False
+
+    @classmethod
+    def of(
+        cls, cmd: str | Sequence[str], *, login: str, user: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Line:
+        """Return the line of a command for ``user``; arguments and errors as ``remote_line``."""
+        as_root = remote_line(cmd, login="root", env=env) if user == "root" != login else ""
+        return cls(remote_line(cmd, login=login, user=user, env=env), as_root, replaces=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kola.budget import Token
+    from kola.checks import Finding
     from kola.needs import Needs
     from kola.platform import Platform
     from kola.run import RunInfo
@@ -48,6 +49,8 @@ class Running:
 
     machine: Machine
     stack: contextlib.ExitStack
+    mark: health.Mark = health.BOOT
+    """Where the last look at its logs ended: what came since is the current test's."""
 
     def end(self) -> None:
         """Disconnect, and destroy it unless it is kept."""
@@ -79,8 +82,6 @@ class Reservation:
     token: Token
     running: list[Running] = field(default_factory=list)
     kept: bool = False
-    marks: dict[str, health.Mark] = field(default_factory=dict)
-    """Machine name -> where this test's part of its logs begins; a machine without one is all this test's."""
 
     @property
     def machines(self) -> list[Machine]:
@@ -119,6 +120,15 @@ class Reservation:
         for running in self.running:
             self.flight.connect(running)
         return self.machines
+
+    def examine(self) -> list[tuple[Machine, list[Finding]]]:
+        """Look at what each machine shows since it was last looked at."""
+        found = []
+        for running in self.running:
+            seen = health.examine(running.machine, running.mark)
+            running.mark = seen.mark
+            found.append((running.machine, seen.findings))
+        return found
 
     def keep(self, *, failed: bool) -> bool:
         """Keep the test's machines if the user asked for it; tells whether they are kept."""
@@ -194,14 +204,13 @@ class Flight:
     # -- machines ----------------------------------------------------------------------------------------------------
 
     def shared(self, reservation: Reservation) -> Machine:
-        """Return the shared machine that fits, and mark what earlier tests left in its logs; boot it if need be."""
+        """Return the shared machine that fits; boot it if need be."""
         needs = reservation.needs
         with self._lock:
             found = self._shared.get(reservation.token.id)
         if found is not None:
             running = found.running
             reservation.running.append(running)
-            reservation.marks[running.machine.name] = health.mark(running.machine)
             return running.machine
         running = self.start(needs.spec, needs.ignition)
         reservation.running.append(running)

@@ -12,6 +12,7 @@ if [ "$(id -u)" != 0 ] && sudo -n true 2>/dev/null; then
     exec sudo -n bash --norc -c "$BASH_EXECUTION_STRING" kola "$@"
 fi
 token=$1 shell=$2 spared=$3
+[ "$shell" ] && kill -STOP "$shell"  # it must not go on with the next command
 look() {
     local file pid stat
     parent=() group=() session=()
@@ -40,17 +41,18 @@ for attempt in 1 2 3 4 5; do
         pid=${file#/proc/} pid=${pid%/*}
         [[ ${parent[pid]} && $pid != "$shell" ]] && doomed[pid]=1
     done
-    for pid in "${!parent[@]}"; do [[ $shell && ${parent[pid]} == "$shell" ]] && doomed[pid]=1; done
+    [[ $shell && ${parent[$shell]} ]] && doomed[$shell]=1
     ((${#doomed[@]})) || exit 0
     spread
     kill -KILL "${!doomed[@]}"
 done 2>/dev/null
 exit 1
 """
-"""Kills what holds the token in its environment or command line (login shell), and what its shell has started; then
-what descends from these, and what is in their process groups and sessions.
+"""Kills what holds the token in its environment or command line (login shell), and the shell that ran it; and what
+descends from these, and what is in their process groups and sessions.
 
-$1 is the token, $2 the shell that stays, $3 the session in which that runs its commands: no reason to die by itself.
+$1 is the token, $2 the shell that stayed until now, $3 the session in which that ran its commands: to be in it, or in
+the shell's own process group, is no reason to die.
 Only grep's input spells out what is looked for, so that this script does not find itself.
 """
 
@@ -65,7 +67,7 @@ def kill_line(token: str, *, shell: str = "", spared: str = "") -> str:
 
     Args:
         token: the command's.
-        shell: process id of the shell that ran it, if that stays.
+        shell: process id of the shell that ran it, if that was to stay; it is killed too.
         spared: id of the session that other commands' processes are in too.
     """
     return f"exec bash --norc -c {shlex.quote(_KILL)} kola {token} {shlex.quote(shell)} {shlex.quote(spared)}"

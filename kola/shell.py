@@ -34,11 +34,14 @@ _LOOP = r"""
 set -m  # each command gets a process group of its own
 exec 3</dev/null 4>&2 2>/dev/null
 held() {
-    local pid pids last fd key value group parent
+    local pid pids last fd flags key value group parent
     read -r _ _ _ _ last </proc/loadavg
     pids=()
     if ((last < job || last - job > 500)); then
-        for pid in /proc/[0-9]*; do pids+=("${pid#/proc/}"); done
+        for pid in /proc/[0-9]*; do
+            pid=${pid#/proc/}
+            ((last < job || pid > job)) && pids+=("$pid")
+        done
     else
         for ((pid = job + 1; pid <= last; pid++)); do pids+=("$pid"); done
     fi
@@ -46,14 +49,17 @@ held() {
         [[ $pid != "$$" && -d /proc/$pid ]] || continue
         if [[ -r /proc/$pid/fd ]]; then
             for fd in "/proc/$pid/fd/"*; do
-                [[ $fd -ef /proc/$$/fd/1 || $fd -ef /proc/$$/fd/4 ]] && return
+                [[ $fd -ef /proc/$$/fd/1 || $fd -ef /proc/$$/fd/4 ]] || continue
+                flags=
+                { read -r _ && read -r _ flags; } <"/proc/$pid/fdinfo/${fd##*/}"
+                [[ $flags == *0 ]] || return 0  # O_RDONLY is sshd's end
             done
         elif ((last >= job && pid > job)); then
             group= parent=
             while read -r key value _; do
                 case $key in Tgid:) group=$value ;; PPid:) parent=$value ;; esac
             done <"/proc/$pid/status"
-            ((group > job && parent != 2)) && return
+            ((group > job && parent != 2)) && return 0
         fi
     done
     return 1
@@ -223,7 +229,7 @@ class Shell:
 
     @property
     def to_kill(self) -> tuple[str, str]:
-        """The shell's process, whose children are to be killed (empty: it is gone), and the session to be spared."""
+        """The shell's process, to be killed with its children (empty: it is gone), and the session to be spared."""
         greeting = self._greeting
         return ("", "") if greeting is None else ("" if self.left_code >= 0 else greeting.pid, greeting.session)
 

@@ -6,68 +6,36 @@ busy or has too much input to take, on a channel of its own.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import io
-import logging
 import secrets
-import signal
 import socket
 import threading
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, ClassVar
+from typing import IO, TYPE_CHECKING
 
-import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
-
-from kola.channel import WINDOW, Channel, ConnectionLost, words
-from kola.command import CommandResult, TimedOutCommand
-from kola.errors import ConfigError, KolaError, WaitTimeout
+from kola.channel import Channel, ConnectionLost
+from kola.command import CommandResult, Line, TimedOutCommand
+from kola.errors import KolaError, WaitTimeout
 from kola.killing import kill_line, marked
 from kola.shell import FRAMES, Greeting, Shell, with_input
+from kola.transport import HostKeyMismatch, open_transport
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import paramiko
+
     from kola.channel import Sink
     from kola.keys import KeyPair
 
-__all__ = ["CHANNELS", "Connection", "ConnectionLost", "HostKeyMismatch", "Line"]
+__all__ = ["CHANNELS", "Connection", "ConnectionLost", "HostKeyMismatch"]
 
-KEEPALIVE = 15.0
-"""Seconds of silence after which something is sent, so that a dead network is noticed."""
-DEAD_PEER = 60.0
-"""Seconds after which the host's kernel gives up on a peer that acknowledges nothing."""
 CHANNELS = 7
 """Channels at once for commands that no shell takes: sshd's default ``MaxSessions`` is 10, two shells stay, and one
 channel is needed to end a command."""
 SMALL_INPUT = 4 << 10
 """Bytes of standard input that still go to a shell, inside the command."""
-CIPHERS = ("aes128-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
-"""AES-GCM authenticates by itself: one call into the crypto library a packet instead of two."""
-# Failed connections are normal while a machine boots; paramiko would print a traceback for each.
-_LOG = "kola.ssh.transport"
-logging.getLogger(_LOG).setLevel(logging.CRITICAL)
-
-
-class HostKeyMismatch(KolaError):
-    """Something else than the expected machine answered."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A command line in the shapes that it needs.
-
-    Attributes:
-        login: for the shell of the user who logs in.
-        root: for a shell that is root already; empty if it is not root's.
-        replaces: it replaces its shell (``exec ...``), so that input can be put behind it.
-    """
-
-    login: str
-    root: str = ""
-    replaces: bool = False
 
 
 class _Place:
@@ -121,29 +89,7 @@ class Connection:
     def over(cls, sock: socket.socket, user: str, key: KeyPair, host_key: str, *, timeout: float) -> Connection:
         """Like ``open``, on a connected TCP socket, which is closed with the connection."""
         peer = "{} port {}".format(*sock.getpeername()[:2])
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every channel stalls for 40 ms
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_PEER * 1000))
-        transport = _Transport(sock, default_window_size=WINDOW)
-        transport.set_log_channel(_LOG)
-        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
-        options = transport.get_security_options()
-        options.ciphers = CIPHERS
-        options.key_types = ("ssh-ed25519",)
-        try:
-            transport.start_client(timeout=timeout)
-            _check_host_key(transport.get_remote_server_key(), host_key, peer)
-            transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key(io.StringIO(key.private)))
-            transport.set_keepalive(KEEPALIVE)
-        except paramiko.AuthenticationException as e:
-            transport.close()
-            raise ConnectionLost(f"{peer}: {user} may not log in (yet): {e}") from e
-        except (paramiko.SSHException, OSError, EOFError) as e:
-            transport.close()
-            raise ConnectionLost(f"{peer}: {words(e)}") from e
-        except BaseException:
-            transport.close()
-            raise
-        return cls(transport, peer, user)
+        return cls(open_transport(sock, peer, user, key, host_key, timeout=timeout), peer, user)
 
     @property
     def alive(self) -> bool:
@@ -405,35 +351,3 @@ def _fitting(lines: Sequence[Line]) -> list[_Job]:
             break
         jobs.append(job)
     return jobs
-
-
-class _Transport(paramiko.Transport):
-    """paramiko drops the message by which sshd says that a signal ended the command (RFC 4254, 6.10)."""
-
-    @staticmethod
-    def _on_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-        start = message.packet.tell()
-        if message.get_text() == "exit-signal":
-            message.get_boolean()  # wants no reply
-            number = getattr(signal, f"SIG{message.get_text()}", 0)
-            channel.exit_status = 128 + number
-            channel.status_event.set()
-            return
-        message.packet.seek(start)
-        channel._handle_request(message)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
-
-    _channel_handler_table: ClassVar = {
-        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001 - as above
-        MSG_CHANNEL_REQUEST: _on_request,
-    }
-
-
-def _check_host_key(found: paramiko.PKey, wanted: str, peer: str) -> None:
-    parts = wanted.split()
-    if len(parts) < 2 or parts[0] != "ssh-ed25519":  # noqa: PLR2004 - type and key
-        raise ConfigError(f"host key of {peer}: expected a line 'ssh-ed25519 AAAA...', got {wanted[:40]!r}")
-    if found.asbytes() != base64.b64decode(parts[1]):
-        raise HostKeyMismatch(
-            f"{peer} shows another host key than the machine was given: {found.get_name()} {found.get_base64()}, "
-            f"expected {parts[1]}"
-        )

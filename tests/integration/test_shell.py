@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from kola.channel import ConnectionLost
-from kola.command import TimedOutCommand
-from kola.ssh import Connection, Line
+from kola.command import Line, TimedOutCommand
+from kola.ssh import Connection
 from kola.wait import wait_until
 from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
 

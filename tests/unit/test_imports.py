@@ -51,14 +51,17 @@ LAYERS = {
     "selection": BASE,
     "shell": BASE,
     "ssh": BASE,
+    "transport": BASE,
     # Machines and the run that they belong to.
     "flight": RUN,
     "health": RUN,
     "link": RUN,
+    "logs": RUN,
     "machine": RUN,
     "reaper": RUN,
     "run": RUN,
     "runs": RUN,
+    "units": RUN,
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,

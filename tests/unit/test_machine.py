@@ -69,5 +69,5 @@ def test_the_face_of_a_machine() -> None:
     assert public == {
         "audit_log", "audit_size", "await_boot", "boot_id", "close", "connect", "connected", "console", "cursor",
         "describe", "failed_units", "get", "journal", "journal_on_host", "put", "read_bytes", "read_file", "reboot",
-        "reset", "run", "ssh_command", "wait_for_unit", "write_file",
+        "reset", "run", "run_many", "ssh_command", "wait_for_unit", "write_file",
     }  # fmt: skip
