@@ -169,6 +169,6 @@ def settle(machine: Machine) -> None:
 
 
 def _raise_if_unwell(machine: Machine, excused: Collection[str]) -> None:
-    for finding in health.examine(machine):
+    for finding in health.examine(machine).findings:
         if finding.rule not in excused:
             raise CheckFailed(str(finding))

@@ -90,11 +90,14 @@ def remote_line(
         env: added to its environment.
 
     Raises:
-        ConfigError: an empty command, or a name that no environment variable can have.
+        ConfigError: an empty command, a null byte, or a name that no environment variable can have.
     """
     if not cmd:
         raise ConfigError("the command is empty")
-    words = ["bash", "-c", cmd] if isinstance(cmd, str) else list(cmd)
+    # Below sshd every bash -c would read ~/.bashrc, which takes longer than most commands.
+    words = ["bash", "--norc", "-c", cmd] if isinstance(cmd, str) else list(cmd)
+    if any("\0" in word for word in words):
+        raise ConfigError("the command holds a null byte")
     for name in env or {}:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise ConfigError(f"env: {name!r} is no name of an environment variable")
@@ -103,3 +106,26 @@ def remote_line(
     if user not in {None, login}:
         words = ["sudo", "-n", "-H", "-u", str(user), "--", *words]
     return "exec " + shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line in the shapes that it needs.
+
+    Attributes:
+        login: for the shell of the user who logs in.
+        root: for a shell that is root already; empty if it is not root's.
+        replaces: it replaces its shell (``exec ...``), so that input can be put behind it.
+    """
+
+    login: str
+    root: str = ""
+    replaces: bool = False
+
+    @classmethod
+    def of(
+        cls, cmd: str | Sequence[str], *, login: str, user: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Line:
+        """Return the line of a command for ``user``; arguments and errors as ``remote_line``."""
+        as_root = remote_line(cmd, login="root", env=env) if user == "root" != login else ""
+        return cls(remote_line(cmd, login=login, user=user, env=env), as_root, replaces=True)

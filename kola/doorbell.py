@@ -1,14 +1,20 @@
-"""Noticing that a machine has come up, without blocking."""
+"""Noticing at once that a machine has come up."""
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 
-from kola.wait import Deadline
+from kola.errors import WaitTimeout
+from kola.wait import Deadline, wait_until
+
+REFUSED_INTERVAL = 0.01
+"""Seconds until a machine that has refused is asked again."""
 
 
 class Doorbell:
-    """Finds out without blocking when an SSH server begins to speak.
+    """Finds out when an SSH server begins to speak.
 
     A forwarded port (QEMU's, a load balancer's) accepts at once and stays silent while the machine boots, so only the
     server's first bytes count. A connection that was made too early may stay silent for ever: it is made anew after
@@ -27,17 +33,29 @@ class Doorbell:
         self._patience = Deadline(patience)
         self._sock: socket.socket | None = None
 
-    def answered(self) -> socket.socket | None:
-        """Return a connection on which the server has spoken, which is the caller's then; None if there is none yet."""
+    def answered(self, timeout: float = 0.0) -> socket.socket | None:
+        """Return a connection on which the server has spoken, which is the caller's then; None if there is none yet.
+
+        Args:
+            timeout: seconds that may be spent waiting for it.
+        """
+        limit = Deadline(timeout)
+        with contextlib.suppress(WaitTimeout):
+            return wait_until(lambda: self._look(limit), limit, interval=REFUSED_INTERVAL)
+        return None
+
+    def _look(self, limit: Deadline) -> socket.socket | None:
+        """Ring if need be and wait for an answer; back at once if it was refused or hung up."""
         try:
             if self._sock is None:
                 self._ring()
-            elif self._sock.recv(1, socket.MSG_PEEK):
+            assert self._sock is not None  # noqa: S101 - for the type checker
+            select.select([self._sock], [], [], min(limit.remaining, self._patience.remaining))
+            if self._sock.recv(1, socket.MSG_PEEK):
                 found, self._sock = self._sock, None
                 found.setblocking(True)
                 return found
-            else:  # closed by the other end
-                self.close()
+            self.close()  # by the other end
         except BlockingIOError:
             if self._patience.expired:
                 self._patience = Deadline(min(self._patience.seconds * 1.5, self.MAX_PATIENCE))
@@ -57,4 +75,5 @@ class Doorbell:
         self._sock = socket.socket(family, kind, protocol)
         self._sock.setblocking(False)
         self._patience = Deadline(self._patience.seconds)
-        self._sock.connect(address)
+        with contextlib.suppress(BlockingIOError):
+            self._sock.connect(address)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kola import ignition
     from kola.budget import Token
+    from kola.checks import Finding
     from kola.launcher import Running
     from kola.machine import Machine
     from kola.needs import Needs
@@ -71,13 +72,9 @@ class Reservation:
     ready: list[Running] = field(default_factory=list)
     """Machines that were there already and that the test has not asked for yet."""
     running: list[Running] = field(default_factory=list)
-    used: bool = False
-    """Whether other tests have used the machine."""
     own_config: bool = False
     """Whether a machine has a config that is not the marker's."""
     kept: bool = False
-    marks: dict[str, health.Mark] = field(default_factory=dict)
-    """Machine name -> where this test's part of its logs begins; a machine without one is all this test's."""
 
     @property
     def machines(self) -> list[Machine]:
@@ -116,16 +113,21 @@ class Reservation:
         return self.machines
 
     def _launch(self, config: ignition.Config | None, count: int) -> None:
-        first = len(self.running)
-        while count and self.ready:
-            running = self.ready.pop(0)
-            self.running.append(running)
-            count -= 1
-            if self.used:
-                self.marks[running.machine.name] = health.mark(running.machine)
-        if count:
-            indexes = range(len(self.running), first + count)
-            self.flight.launcher.launch(wanted(self.needs, config, indexes), self.running)
+        ready = min(count, len(self.ready))
+        self.running += self.ready[:ready]
+        del self.ready[:ready]
+        if count > ready:
+            first = len(self.running)
+            self.flight.launcher.launch(wanted(self.needs, config, range(first, first + count - ready)), self.running)
+
+    def examine(self) -> list[tuple[Machine, list[Finding]]]:
+        """Look at what each machine shows since it was last looked at."""
+        found = []
+        for running in self.running:
+            seen = health.examine(running.machine, running.mark)
+            running.mark = seen.mark
+            found.append((running.machine, seen.findings))
+        return found
 
     def shares(self, key: str) -> bool:
         """Tell whether another test with that machine key is going to get this one's machine."""
@@ -191,7 +193,7 @@ class Flight:
         key, each = needs.machine_key(), machine_mib(needs)
         parked = self._claim(needs, key)
         if parked is not None:
-            reservation = Reservation(self, needs, nodeid, parked.token, ready=list(parked.running), used=parked.used)
+            reservation = Reservation(self, needs, nodeid, parked.token, ready=list(parked.running))
         else:
             token = self.budget.acquire(
                 needs.machines * self.meter.expected_mib(key, each), most=needs.machines * each, what=nodeid,

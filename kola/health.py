@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kola import checks
+from kola import checks, units
 from kola.errors import CommandFailed, CommandTimeout, MachineLost
+from kola.logs import last_cursor, without_own
 
 if TYPE_CHECKING:
     from kola.machine import Machine
@@ -33,26 +35,38 @@ BOOT = Mark()
 """The first boot: everything counts."""
 
 
-def mark(machine: Machine) -> Mark:
-    """Take the mark of a machine that other tests have used before."""
-    return Mark(
-        console=len(machine.console()),
-        journal=machine.cursor(),
-        audit=machine.audit_size(),
-        failed_units=frozenset(machine.failed_units()),
-    )
+@dataclass(frozen=True)
+class Examination:
+    """What a look at a machine gave.
+
+    Attributes:
+        findings: what it shows since the mark.
+        mark: where this look ended and the next one is to begin. Nothing falls between two looks: what happens while
+            nobody uses the machine is found by the next.
+    """
+
+    findings: list[checks.Finding]
+    mark: Mark
 
 
-def examine(machine: Machine, since: Mark = BOOT) -> list[checks.Finding]:
-    """Return what the machine shows since the mark; of a machine that is lost, what reached this host."""
+def examine(machine: Machine, since: Mark = BOOT) -> Examination:
+    """Look at what the machine shows since the mark, in one round trip; of one that is lost, what reached this host."""
     console = machine.console(since.console)
-    failed: set[str] = set()
-    audit: list[str] = []
+    logs, token = machine.logs, secrets.token_hex(8)
+    failed, audit, audit_size = since.failed_units, list[str](), since.audit
+    commands = [units.FAILED, logs.audit_command(since.audit), logs.sync_command(token)]
     try:
-        failed = set(machine.failed_units()) - since.failed_units
-        audit = machine.audit_log(since.audit)
-        entries = machine.journal(since=since.journal)
+        listed, audited, *_ = machine.run_many([c for c in commands if c], check=False, sudo=True)
+        failed = units.names(listed)
+        audit, audit_size = logs.audit_after(since.audit, audited)
+        entries = logs.after_sync(token, since.journal)
     except (MachineLost, CommandFailed, CommandTimeout):
         entries = machine.journal_on_host(since=since.journal)
-    journal = [entry.fields for entry in entries]
-    return checks.check_machine(console=console, journal=journal, audit=audit, failed=failed)
+    findings = checks.check_machine(
+        console=console,
+        journal=[entry.fields for entry in without_own(entries)],
+        audit=audit,
+        failed=failed - since.failed_units,
+    )
+    mark = Mark(since.console + len(console), last_cursor(entries, since.journal), audit_size, failed)
+    return Examination(findings, mark)

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kola import ignition
+from kola import health, ignition
 from kola.cgroup import available_cores
 from kola.clonecache import CloneCache
 from kola.clones import CLONE_FOLDER, CONFIG, MACHINE, Clones
@@ -51,6 +51,8 @@ class Running:
 
     machine: Machine
     stack: contextlib.ExitStack
+    mark: health.Mark = health.BOOT
+    """Where the last look at its logs ended: what came since is the current test's."""
 
     def end(self) -> None:
         """Disconnect, and destroy it unless it is kept."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field, fields, replace
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
-from kola.command import CommandResult, TimedOutCommand
+from kola.command import CommandResult, Line, TimedOutCommand
 from kola.doorbell import Doorbell
 from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
 from kola.journal import JournalFile, render, telling
@@ -16,12 +16,17 @@ from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kola.keys import KeyPair
     from kola.platform import Instance
 
+T = TypeVar("T")
+_LOOK_INTERVAL = 0.25
+"""Seconds between two looks at whether a machine that does not answer yet is still alive."""
+_BELL_INTERVAL = 0.01
+"""Seconds between two waits for it to answer."""
 LAST_LINES = 20
 """Lines of console and journal in a failure message."""
 
@@ -143,13 +148,17 @@ class Link:
         self.close()
         bell = Doorbell(self.instance.address, self.instance.port)
         why = ""
+        rest = Deadline(0)
 
         def attempt() -> bool:
-            nonlocal why
+            nonlocal why, rest
+            if not rest.expired:
+                return False
             self.raise_if_lost()
-            sock = bell.answered()
+            sock = bell.answered(min(_LOOK_INTERVAL, deadline.remaining))
             if sock is None:
                 return False
+            rest = Deadline(_LOOK_INTERVAL)  # until the next attempt, if this one comes to nothing
             limit, access = self.limits.handshake, self.access
             try:
                 connection = Connection.over(sock, access.user, access.client_key, access.host_key, timeout=limit)
@@ -157,7 +166,7 @@ class Link:
                 why = f" ({e})"
                 return False
             try:
-                boot_id = connection.run(_BOOT_ID, timeout=limit, watch=self.raise_if_lost).stdout.strip()
+                boot_id = connection.boot_id(timeout=limit, watch=self.raise_if_lost).strip()
             except (ConnectionLost, CommandTimeout) as e:
                 why = f" ({str(e).splitlines()[0]})"
                 boot_id = unlike
@@ -173,7 +182,7 @@ class Link:
 
         try:
             wait_until(
-                attempt, deadline, what=what, interval=0.25,
+                attempt, deadline, what=what, interval=_BELL_INTERVAL,
                 progress=lambda elapsed: self._progress(f"waiting for {what}{why}", elapsed),
             )  # fmt: skip
         except WaitTimeout:
@@ -202,7 +211,7 @@ class Link:
 
     def execute(
         self,
-        line: str,
+        line: str | Line,
         *,
         shown: str,
         timeout: float,
@@ -215,23 +224,43 @@ class Link:
             TimedOutCommand: it did not end in time; shows console, journal and queued jobs.
             MachineLost: the machine died or the connection broke.
         """
+        watch = self.raise_if_lost
+        with self._explained({_login(line): shown}):
+            result = self._twice(lambda c: c.run(line, input=input, output=output, timeout=timeout, watch=watch))
+        return replace(result, command=shown)
 
-        def attempt() -> CommandResult:
-            return self.usable().run(line, input=input, output=output, timeout=timeout, watch=self.raise_if_lost)
+    def execute_many(
+        self, lines: Sequence[Line], *, shown: Sequence[str], stop: bool, timeout: float
+    ) -> list[CommandResult]:
+        """Run lines one after the other; ``Connection.run_many`` with the errors of ``execute``."""
+        with self._explained({line.login: name for line, name in zip(lines, shown, strict=True)}):
+            results = self._twice(lambda c: c.run_many(lines, stop=stop, timeout=timeout, watch=self.raise_if_lost))
+        return [replace(result, command=name) for result, name in zip(results, shown, strict=False)]
 
+    def _twice(self, work: Callable[[Connection], T]) -> T:
+        """Do something over the connection; once more if it broke before, which nobody had noticed yet."""
         try:
-            try:
-                result = attempt()
-            except ConnectionLost as e:
-                if e.sent or self.alive:
-                    raise
-                result = attempt()  # it broke before, which nobody had noticed yet
+            return work(self.usable())
         except ConnectionLost as e:
-            raise self._explain(shown) from e
+            if e.sent or self.alive:
+                raise
+            return work(self.usable())
+
+    @contextlib.contextmanager
+    def _explained(self, shown: Mapping[str, str]) -> Iterator[None]:
+        """Turn errors of the connection into those of the machine.
+
+        Args:
+            shown: line -> the command in errors.
+        """
+        try:
+            yield
+        except ConnectionLost as e:
+            raise self._explain("; ".join(shown.values())) from e
         except TimedOutCommand as e:
             notes = (*e.notes, *self._circumstances())
-            raise TimedOutCommand(self.instance.name, replace(e.result, command=shown), notes) from None
-        return replace(result, command=shown)
+            result = replace(e.result, command=shown.get(e.result.command, e.result.command))
+            raise TimedOutCommand(self.instance.name, result, notes) from None
 
     def _explain(self, shown: str) -> MachineLost:
         """Find out why the connection broke: the platform knows it a moment later."""
@@ -269,4 +298,5 @@ class Link:
         return result.stdout + result.stderr
 
 
-_BOOT_ID = "exec cat /proc/sys/kernel/random/boot_id"
+def _login(line: str | Line) -> str:
+    return line if isinstance(line, str) else line.login

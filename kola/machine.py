@@ -8,14 +8,14 @@ import shlex
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from kola import journal
-from kola.command import CommandResult, FailedCommand, remote_line
-from kola.errors import CheckFailed, ConfigError, WaitTimeout
+from kola import units
+from kola.command import CommandResult, FailedCommand, Line
+from kola.errors import ConfigError
 from kola.keys import add_known_host
 from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
+from kola.logs import Logs
 from kola.ssh import ConnectionLost
-from kola.text import block, last_lines
-from kola.wait import Deadline, wait_until
+from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from kola.spec import MachineSpec
 
 __all__ = ["Access", "Limits", "Machine"]
-
-AUDIT_LOG = "/var/log/audit/audit.log"
-SYNC = "kola-sync"
-"""Identifier of the entries by which kola finds out how far the journal has reached this host."""
 
 
 class Machine:
@@ -61,7 +57,7 @@ class Machine:
         self.limits = Limits().scaled(slowness)
         self._access = access
         self._link = Link(instance, access, limits=self.limits, artifacts=artifacts, progress=progress)
-        self._journal_arrives = instance.journal_path is not None
+        self.logs = Logs(self._link)
 
     # -- connection --------------------------------------------------------------------------------------------------
 
@@ -138,11 +134,8 @@ class Machine:
             TimedOutCommand: (a ``CommandTimeout``) shows what there was so far, console, journal and queued jobs.
             MachineLost: the machine died or the connection broke.
         """
-        if sudo and user not in {None, "root"}:
-            raise ConfigError(f"sudo=True means user='root', not user={user!r}")
-        line = remote_line(cmd, login=self._access.user, user="root" if sudo else user, env=env)
         result = self._link.execute(
-            line,
+            self._line(cmd, _user(user, sudo=sudo), env),
             shown=shown or (cmd if isinstance(cmd, str) else shlex.join(cmd)),
             input=input.encode() if isinstance(input, str) else input,
             output=output,
@@ -151,6 +144,47 @@ class Machine:
         if check and result.exit_code != 0:
             raise FailedCommand(self.name, result)
         return result
+
+    def run_many(
+        self,
+        commands: Sequence[str | Sequence[str]],
+        *,
+        check: bool = True,
+        timeout: float | None = None,
+        user: str | None = None,
+        sudo: bool = False,
+    ) -> list[CommandResult]:
+        """Run commands one after the other in one round trip; each is as separate from the others as with ``run``.
+
+        Args:
+            commands: each as for ``run``.
+            check: stop at the first whose exit code is not 0 and raise; False: run all of them, whatever they give.
+            timeout: seconds for each; default: 60, scaled. Those behind one that takes longer do not run.
+            user: who runs them; default: who logs in.
+            sudo: short for ``user="root"``.
+
+        Returns:
+            The result of each, in order.
+
+        Raises:
+            FailedCommand: (a ``CommandFailed``) exit code other than 0; those behind it did not run.
+            TimedOutCommand: (a ``CommandTimeout``) as for ``run``.
+            MachineLost: the machine died or the connection broke.
+        """
+        shown = [cmd if isinstance(cmd, str) else shlex.join(cmd) for cmd in commands]
+        results = self._link.execute_many(
+            [self._line(cmd, _user(user, sudo=sudo)) for cmd in commands],
+            shown=shown,
+            stop=check,
+            timeout=self.limits.command if timeout is None else timeout,
+        )
+        for result in results if check else ():
+            if result.exit_code != 0:
+                raise FailedCommand(self.name, result)
+        return results
+
+    def _line(self, cmd: str | Sequence[str], user: str | None, env: Mapping[str, str] | None = None) -> Line:
+        return Line.of(cmd, login=self._access.user, user=user, env=env)
 
     def put(
         self,
@@ -239,7 +273,9 @@ class Machine:
     ) -> None:
         arguments = [path, "" if mode is None else f"{mode:04o}", owner or ""]
         limit = self.limits.transfer if timeout is None else timeout
-        self.run(["bash", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown)
+        self.run(
+            ["bash", "--norc", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown
+        )
 
     # -- boots -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +289,7 @@ class Machine:
             MachineLost: it panicked, went into an emergency shell, or did not come back.
         """
         before, limit = self.boot_id, Deadline(self._reboot_limit(timeout))
-        line = remote_line(["systemctl", "reboot"], login=self._access.user, user="root")
+        line = self._line(["systemctl", "reboot"], "root")
         try:
             result = self._link.usable().run(line, timeout=limit.remaining, watch=self._link.raise_if_lost)
         except ConnectionLost:
@@ -280,7 +316,7 @@ class Machine:
 
     def console(self, since: int = 0) -> str:
         """Return the serial console's output from that character on."""
-        return self.instance.console()[since:]
+        return self.logs.console(since)
 
     def journal(self, unit: str | None = None, since: str | None = None) -> list[JournalEntry]:
         """Return journal entries, oldest first; everything that was logged before the call is there.
@@ -289,72 +325,33 @@ class Machine:
             unit: only those that ``journalctl -u UNIT`` would show.
             since: only those after this ``cursor()``.
         """
-        return _select(self._journal(since), unit, since)
+        return self.logs.journal(unit, since)
 
     def journal_on_host(self, unit: str | None = None, since: str | None = None) -> list[JournalEntry]:
         """Like ``journal``, of what has reached this host; for a machine that is gone."""
-        file = self._link.journal_file
-        return _select([] if file is None else file.entries(), unit, since)
+        return self.logs.journal_on_host(unit, since)
 
     def cursor(self) -> str | None:
         """Return the cursor of the newest journal entry, for ``journal(since=...)``."""
-        entries = self._journal(None)
-        return entries[-1].cursor if entries else None
-
-    def _journal(self, since: str | None) -> list[JournalEntry]:
-        file = self._link.journal_file
-        if file is not None and self._journal_arrives:
-            token = secrets.token_hex(8)
-            # By a stream: journald takes it up no sooner than what already waits for it, the kernel's messages too.
-            self.run(["systemd-cat", "-t", SYNC, "echo", token])
-            try:
-                wait_until(
-                    lambda: any(entry.message == token for entry in reversed(file.entries())), self.limits.journal
-                )
-            except WaitTimeout:
-                self._journal_arrives = False  # a machine without the channel: do not wait for it again
-            else:
-                return file.entries()
-        seek = f" --after-cursor={shlex.quote(since)}" if since else ""
-        output = io.BytesIO()
-        self.run(
-            f"journalctl --sync; exec journalctl --no-pager --quiet --all -o json{seek}",
-            output=output, sudo=True, timeout=self.limits.transfer,
-        )  # fmt: skip
-        return journal.parse(output.getvalue().decode(errors="replace"))
+        return self.logs.cursor()
 
     def audit_size(self) -> int:
         """Return the size of the audit log in bytes, for ``audit_log(since=...)``; 0 if there is none."""
-        return int(self.run(f"stat -c %s {AUDIT_LOG} 2>/dev/null || echo 0", sudo=True).stdout)
+        return self.logs.audit_size()
 
     def audit_log(self, since: int = 0) -> list[str]:
-        """Return the lines of the audit log from that byte on; none if there is no log.
-
-        A log that is shorter than ``since`` has been rotated (auditd: ``max_log_file``): the rest of the old one is
-        read too.
-        """
-        output = io.BytesIO()
-        self.run(
-            ["bash", "-c", _AUDIT, "kola", AUDIT_LOG, str(since)],
-            output=output, sudo=True, timeout=self.limits.transfer, shown=f"read {AUDIT_LOG}",
-        )  # fmt: skip
-        # Not splitlines(): the enriched format has \x1d, which that takes for the end of a line.
-        return output.getvalue().decode(errors="replace").removesuffix("\n").split("\n") if output.tell() else []
+        """Return the lines of the audit log from that byte on, also if it has been rotated; none if there is no log."""
+        return self.logs.audit_log(since)
 
     def describe(self, lines: int = LAST_LINES) -> str:
         """Return the end of console and journal for a failure message; works for a machine that is gone."""
-        parts = [block("last lines of the console", "\n".join(last_lines(self.console(), lines)))]
-        if self._link.journal_file is not None:
-            last = journal.telling(self.journal_on_host(), lines)
-            parts.append(block("last lines of the journal", journal.render(last)))
-        return "\n".join(parts)
+        return self.logs.describe(lines)
 
     # -- units -------------------------------------------------------------------------------------------------------
 
     def failed_units(self) -> list[str]:
         """Return the names of the units that have failed."""
-        listed = self.run("systemctl list-units --state=failed --plain --no-legend --full --no-pager").stdout
-        return [line.split()[0] for line in listed.splitlines() if line.strip()]
+        return sorted(units.names(self.run(units.FAILED)))
 
     def wait_for_unit(self, name: str, state: str = "active", timeout: float | None = None) -> None:
         """Wait until a unit is in a state.
@@ -368,36 +365,13 @@ class Machine:
             CheckFailed: at once if it has failed or does not exist; shows its status and journal.
             WaitTimeout: it is in no such state in time; shows the same.
         """
-        limit = Deadline(self.limits.unit if timeout is None else timeout)
-        shown: dict[str, str] = {}
-
-        def reached() -> bool:
-            command = ["systemctl", "show", "--property=LoadState,ActiveState,SubState", "--", name]
-            for line in self.run(command).stdout.splitlines():
-                key, _, value = line.partition("=")
-                shown[key] = value
-            if shown.get("ActiveState") == state:
-                return True
-            if shown.get("ActiveState") == "failed" or shown.get("LoadState") in {"not-found", "bad-setting", "error"}:
-                what = "failed" if shown.get("LoadState") == "loaded" else shown.get("LoadState", "unknown")
-                raise CheckFailed(f"unit {name} on {self.name} is {what}, not {state}\n{self._unit(name)}")
-            return False
-
-        try:
-            wait_until(reached, limit, what=f"unit {name}", interval=0.3)
-        except WaitTimeout as e:
-            now = f"{shown.get('ActiveState')} ({shown.get('SubState')})"
-            raise WaitTimeout(f"{e} on {self.name} to be {state}: it is {now}\n{self._unit(name)}") from None
-
-    def _unit(self, name: str) -> str:
-        status = self.run(["systemctl", "status", "--no-pager", "--full", "--lines=0", "--", name], check=False)
-        entries = self.journal(unit=name)[-2 * LAST_LINES :]
-        return "\n".join([block("status", status.stdout + status.stderr), block("journal", journal.render(entries))])
+        units.wait_for(self, name, state, self.limits.unit if timeout is None else timeout)
 
 
-def _select(entries: list[JournalEntry], unit: str | None, since: str | None) -> list[JournalEntry]:
-    found = [entry for entry in journal.after(entries, since) if entry.identifier != SYNC]
-    return found if unit is None else journal.of_unit(found, unit)
+def _user(user: str | None, *, sudo: bool) -> str | None:
+    if sudo and user not in {None, "root"}:
+        raise ConfigError(f"sudo=True means user='root', not user={user!r}")
+    return "root" if sudo else user
 
 
 def _deadline(given: Deadline | float | None, default: float) -> Deadline:
@@ -410,13 +384,4 @@ set -e
 cat >"$1"
 [ -z "$3" ] || chown -- "$3" "$1"
 [ -z "$2" ] || chmod -- "$2" "$1"
-"""
-
-_AUDIT = """\
-[ -e "$1" ] || exit 0
-if [ "$(stat -c %s "$1")" -lt "$2" ]; then
-    [ ! -e "$1.1" ] || tail -c +$(($2 + 1)) "$1.1"
-    exec cat "$1"
-fi
-exec tail -c +$(($2 + 1)) "$1"
 """

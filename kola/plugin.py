@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, health, ignition, options, parallel, terminal
+from kola import checks, ignition, options, parallel, terminal
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
@@ -407,9 +407,8 @@ def _first_line(function: object) -> str:
 def _examine(reservation: Reservation) -> tuple[str, str]:
     """Return what is wrong with the machines of a test, and what was found but is skipped by the marker."""
     wrong, skipped = [], []
-    for machine in reservation.machines:
-        since = reservation.marks.get(machine.name, health.BOOT)
-        bad, excused = checks.verdict(health.examine(machine, since), reservation.needs.skip_checks)
+    for machine, findings in reservation.examine():
+        bad, excused = checks.verdict(findings, reservation.needs.skip_checks)
         if bad:
             wrong.append(f"machine {machine.name} shows what must not be there:")
             for finding in bad:

@@ -12,6 +12,7 @@ from kola.checks.journal import audit_records, field_text, sender_and_text
 from kola.checks.rule import Rule
 from kola.checks.table import RULES, render_table
 from kola.errors import ConfigError
+from kola.text import strip_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +34,6 @@ __all__ = [
     "verdict",
 ]
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _STAMP = re.compile(r"(?:<\d+>)?\[\s*\d+\.\d+\](?:\[\s*[TC]\d+\])? ?")
 # What differs between two occurrences of the same event: addresses, process ids, CPU numbers, counters
 _VOLATILE = (
@@ -283,10 +283,8 @@ def _skip_lines(text: str, end: int, number: int) -> int:
 
 
 def _clean(text: str) -> str:
-    """Take the terminal out of a console: colours, cursor movements, carriage returns, null bytes."""
-    if "\x1b" in text:
-        text = _ANSI.sub("", text)
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    """Take the terminal out of a console; a carriage return ends a line, as one that is written over is one too."""
+    return strip_terminal(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 @lru_cache(maxsize=1024)  # a flood says the same again and again

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kola import machine as machine_module
+from kola import logs as logs_module
 from kola.errors import CommandFailed, CommandTimeout, ConfigError, Loss, MachineLost
 from kola.keys import generate_key, write_client_key
 from kola.machine import Access, Machine
@@ -313,7 +313,7 @@ def test_describe_and_console(guest: Guest) -> None:
 @as_root
 def test_audit_log(guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "audit.log"
-    monkeypatch.setattr(machine_module, "AUDIT_LOG", str(log))
+    monkeypatch.setattr(logs_module, "AUDIT_LOG", str(log))
     machine = guest.machine
     assert (machine.audit_size(), machine.audit_log()) == (0, [])
     log.write_text("one\nt\x1do\n")  # as auditd's enriched format sets its own fields apart

@@ -23,11 +23,11 @@ def executed(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("cmd", "user", "env", "words"),
     [
-        ("echo a | wc", None, None, ["bash", "-c", "echo a | wc"]),
+        ("echo a | wc", None, None, ["bash", "--norc", "-c", "echo a | wc"]),
         (["ls", "a b", "$x"], None, None, ["ls", "a b", "$x"]),
         (["ls"], "core", None, ["ls"]),
-        ("id", "root", None, ["sudo", "-n", "-H", "-u", "root", "--", "bash", "-c", "id"]),
-        ("id", None, {"A": "1 2", "b": "'"}, ["env", "A=1 2", "b='", "bash", "-c", "id"]),
+        ("id", "root", None, ["sudo", "-n", "-H", "-u", "root", "--", "bash", "--norc", "-c", "id"]),
+        ("id", None, {"A": "1 2", "b": "'"}, ["env", "A=1 2", "b='", "bash", "--norc", "-c", "id"]),
         (["id"], "al", {"A": ""}, ["sudo", "-n", "-H", "-u", "al", "--", "env", "A=", "id"]),
     ],
 )
@@ -69,5 +69,5 @@ def test_the_face_of_a_machine() -> None:
     assert public == {
         "audit_log", "audit_size", "await_boot", "boot_id", "close", "connect", "connected", "console", "cursor",
         "describe", "failed_units", "get", "journal", "journal_on_host", "put", "read_bytes", "read_file", "reboot",
-        "reset", "run", "ssh_command", "wait_for_unit", "write_file",
+        "reset", "run", "run_many", "ssh_command", "wait_for_unit", "write_file",
     }  # fmt: skip

@@ -1,0 +1,107 @@
+"""The SSH transport of a connection: options, key exchange, host key, login."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING, ClassVar
+
+import paramiko
+from paramiko.common import MSG_CHANNEL_REQUEST
+
+from kola.channel import WINDOW, ConnectionLost, words
+from kola.errors import ConfigError, KolaError
+
+if TYPE_CHECKING:
+    from kola.keys import KeyPair
+
+KEEPALIVE = 15.0
+"""Seconds of silence after which something is sent, so that a dead network is noticed."""
+DEAD_PEER = 60.0
+"""Seconds after which the host's kernel gives up on a peer that acknowledges nothing."""
+CIPHERS = ("aes128-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
+"""AES-GCM authenticates by itself: one call into the crypto library a packet instead of two."""
+# Failed connections are normal while a machine boots; paramiko would print a traceback for each.
+_LOG = "kola.ssh.transport"
+logging.getLogger(_LOG).setLevel(logging.CRITICAL)
+
+
+class HostKeyMismatch(KolaError):
+    """Something else than the expected machine answered."""
+
+
+def open_transport(
+    sock: socket.socket, peer: str, user: str, key: KeyPair, host_key: str, *, timeout: float
+) -> paramiko.Transport:
+    """Log in over a connected TCP socket, which is closed with the transport.
+
+    Args:
+        sock: connected.
+        peer: names the machine in errors.
+        user: who logs in.
+        key: the client's key.
+        host_key: public line of the only host key that is accepted.
+        timeout: seconds for each step: banner, key exchange, authentication.
+
+    Raises:
+        HostKeyMismatch: another host key.
+        ConnectionLost: no answer in time, or the login was refused.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every channel stalls for 40 ms
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_PEER * 1000))
+    transport = _Transport(sock, default_window_size=WINDOW)
+    transport.set_log_channel(_LOG)
+    transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
+    options = transport.get_security_options()
+    options.ciphers = CIPHERS
+    options.key_types = ("ssh-ed25519",)
+    try:
+        transport.start_client(timeout=timeout)
+        _check_host_key(transport.get_remote_server_key(), host_key, peer)
+        transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key(io.StringIO(key.private)))
+        transport.set_keepalive(KEEPALIVE)
+    except paramiko.AuthenticationException as e:
+        transport.close()
+        raise ConnectionLost(f"{peer}: {user} may not log in (yet): {e}") from e
+    except (paramiko.SSHException, OSError, EOFError) as e:
+        transport.close()
+        raise ConnectionLost(f"{peer}: {words(e)}") from e
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+class _Transport(paramiko.Transport):
+    """paramiko drops the message by which sshd says that a signal ended the command (RFC 4254, 6.10)."""
+
+    @staticmethod
+    def _on_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
+        start = message.packet.tell()
+        if message.get_text() == "exit-signal":
+            message.get_boolean()  # wants no reply
+            number = getattr(signal, f"SIG{message.get_text()}", 0)
+            channel.exit_status = 128 + number
+            channel.status_event.set()
+            return
+        message.packet.seek(start)
+        channel._handle_request(message)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
+
+    _channel_handler_table: ClassVar = {
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        MSG_CHANNEL_REQUEST: _on_request,
+    }
+
+
+def _check_host_key(found: paramiko.PKey, wanted: str, peer: str) -> None:
+    parts = wanted.split()
+    if len(parts) < 2 or parts[0] != "ssh-ed25519":  # noqa: PLR2004 - type and key
+        raise ConfigError(f"host key of {peer}: expected a line 'ssh-ed25519 AAAA...', got {wanted[:40]!r}")
+    if found.asbytes() != base64.b64decode(parts[1]):
+        raise HostKeyMismatch(
+            f"{peer} shows another host key than the machine was given: {found.get_name()} {found.get_base64()}, "
+            f"expected {parts[1]}"
+        )
