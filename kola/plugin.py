@@ -376,7 +376,7 @@ class KolaPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(
-        self, report: pytest.TestReport
+        self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         """Show a provider error as what it is, not as a failed test."""
         # pytest asks about errors of the collection, too, whose reports have no properties.
