@@ -154,7 +154,7 @@ def test_the_longest_of_earlier_runs_is_first(tmp_path: Path) -> None:
     record.write(earlier / "results.json")
     run = simulate(tmp_path, tests=10, workers=2, budget=4 * (256 + MACHINE_OVERHEAD_MIB), limit=120)
     test = run.record.tests[f"{SUITE}::test_it[{longest}]"]
-    assert test.machines == [f"kola-{run.record.run_id}-gw0-1"], "the first machine of the first worker"
+    assert [name.rpartition("-")[2] for name in test.machines] == ["1"], "not the first machine of its worker"
     assert test.outcome is Outcome.PASSED
 
 
