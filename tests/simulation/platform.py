@@ -122,6 +122,9 @@ class SimulatedMachine:
     def lost(self) -> Loss | None:
         return self._loss
 
+    def usage(self) -> None:
+        """Not known: it is part of this process."""
+
     def reset(self) -> None:
         self._reset.set()
 

@@ -1,4 +1,5 @@
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -6,6 +7,8 @@ import pytest
 
 from kola.budget import Budget, Evictor, available_memory_mib, default_budget_mib
 from kola.errors import ConfigError, WaitTimeout
+from kola.ledger import Entry
+from kola.process import ProcessId
 from kola.wait import wait_until
 
 
@@ -79,6 +82,22 @@ def test_a_timeout_says_who_holds_what_and_gives_up_the_place(shared: Budget, tm
     assert said == [
         "waiting for 301 MiB of memory (300 of 1000 MiB free; held by: gw1 hog 700 MiB; waiting: gw0 me 301 MiB)"
     ], "told once, not at every look"
+
+
+def test_who_is_not_first_in_line_leaves_the_lock_to_others(shared: Budget, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Entry("first", ProcessId.current(), "gw1", "first", 400)
+    lock, locked = shared._locked, []
+
+    def counted() -> AbstractContextManager[None]:
+        locked.append("once")
+        return lock()
+
+    with shared.acquire(700, what="hog", timeout=0):
+        shared.update(lambda ledger: ledger.add(first))
+        monkeypatch.setattr(shared, "_locked", counted)
+        with pytest.raises(WaitTimeout):
+            shared.acquire(100, what="me", timeout=0.3)
+    assert locked == ["once", "once", "once"], "to get into the line, to leave it, and by the hog; not to look"
 
 
 def test_an_interrupt_while_waiting_leaves_no_ticket(shared: Budget) -> None:
