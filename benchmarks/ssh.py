@@ -120,9 +120,17 @@ def rows(target: Target, *, rounds: int = 15, transfer_rounds: int = 3, size: in
                 connection.run(f"exec cat {remote}", output=file, timeout=600)
 
         mib = f"{size // MIB} MiB"
-        ways: dict[str, Callable[[], object]] = {"scp": _program(*scp, str(source), f"{host}:{remote}"), "kola": put}
+        ways: dict[str, Callable[[], object]] = {
+            "scp, ControlMaster": _program(*scp, "-o", f"ControlPath={control}", str(source), f"{host}:{remote}"),
+            "scp, new connection": _program(*scp, str(source), f"{host}:{remote}"),
+            "kola": put,
+        }
         table += _measure(f"put {mib}", ways, transfer_rounds)
-        ways = {"scp": _program(*scp, f"{host}:{remote}", str(back)), "kola": get}
+        ways = {
+            "scp, ControlMaster": _program(*scp, "-o", f"ControlPath={control}", f"{host}:{remote}", str(back)),
+            "scp, new connection": _program(*scp, f"{host}:{remote}", str(back)),
+            "kola": get,
+        }
         return table + _measure(f"get {mib}", ways, transfer_rounds)
 
 
