@@ -56,9 +56,11 @@ def examine(machine: Machine, since: Mark = BOOT) -> Examination:
     failed, audit, audit_size = since.failed_units, list[str](), since.audit
     commands = [units.FAILED, logs.audit_command(since.audit), logs.sync_command(token)]
     try:
-        listed, audited, *_ = machine.run_many([c for c in commands if c], check=False, sudo=True)
-        failed = units.names(listed)
+        listed, audited, *synced = machine.run_many([c for c in commands if c], check=False, sudo=True)
+        failed = units.names(logs.checked(listed))
         audit, audit_size = logs.audit_after(since.audit, audited)
+        for result in synced:
+            logs.checked(result)
         entries = logs.after_sync(token, since.journal)
     except (MachineLost, CommandFailed, CommandTimeout):
         entries = machine.journal_on_host(since=since.journal)

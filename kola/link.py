@@ -16,7 +16,7 @@ from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from kola.keys import KeyPair
@@ -225,7 +225,7 @@ class Link:
             MachineLost: the machine died or the connection broke.
         """
         watch = self.raise_if_lost
-        with self._explained({_login(line): shown}):
+        with self._explained([_login(line)], [shown]):
             result = self._twice(lambda c: c.run(line, input=input, output=output, timeout=timeout, watch=watch))
         return replace(result, command=shown)
 
@@ -233,7 +233,7 @@ class Link:
         self, lines: Sequence[Line], *, shown: Sequence[str], stop: bool, timeout: float
     ) -> list[CommandResult]:
         """Run lines one after the other; ``Connection.run_many`` with the errors of ``execute``."""
-        with self._explained({line.login: name for line, name in zip(lines, shown, strict=True)}):
+        with self._explained([line.login for line in lines], shown):
             results = self._twice(lambda c: c.run_many(lines, stop=stop, timeout=timeout, watch=self.raise_if_lost))
         return [replace(result, command=name) for result, name in zip(results, shown, strict=False)]
 
@@ -247,19 +247,16 @@ class Link:
             return work(self.usable())
 
     @contextlib.contextmanager
-    def _explained(self, shown: Mapping[str, str]) -> Iterator[None]:
-        """Turn errors of the connection into those of the machine.
-
-        Args:
-            shown: line -> the command in errors.
-        """
+    def _explained(self, lines: Sequence[str], shown: Sequence[str]) -> Iterator[None]:
+        """Turn errors of the connection into those of the machine, with the commands as they are shown."""
         try:
             yield
         except ConnectionLost as e:
-            raise self._explain("; ".join(shown.values())) from e
+            raise self._explain("; ".join(shown)) from e
         except TimedOutCommand as e:
             notes = (*e.notes, *self._circumstances())
-            result = replace(e.result, command=shown.get(e.result.command, e.result.command))
+            names = dict(zip(lines, shown, strict=True))
+            result = replace(e.result, command=names.get(e.result.command, e.result.command))
             raise TimedOutCommand(self.instance.name, result, notes) from None
 
     def _explain(self, shown: str) -> MachineLost:

@@ -8,7 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from kola import journal
-from kola.command import Line
+from kola.command import FailedCommand, Line
 from kola.errors import WaitTimeout
 from kola.link import LAST_LINES, Link
 from kola.text import block, last_lines
@@ -136,12 +136,22 @@ class Logs:
 
     def _run(self, command: str | Sequence[str]) -> CommandResult:
         line = self._line(command)
-        return self._link.execute(line, shown=line.login, timeout=self._link.limits.command)
+        return self.checked(self._link.execute(line, shown=line.login, timeout=self._link.limits.command))
+
+    def checked(self, result: CommandResult) -> CommandResult:
+        """Return the result of a command that must not fail.
+
+        Raises:
+            FailedCommand: it did.
+        """
+        if result.exit_code != 0:
+            raise FailedCommand(self._link.instance.name, result)
+        return result
 
     def _read(self, command: str | Sequence[str]) -> bytes:
         """Run something whose output may be long."""
         output, line = io.BytesIO(), self._line(command)
-        self._link.execute(line, shown=line.login, output=output, timeout=self._link.limits.transfer)
+        self.checked(self._link.execute(line, shown=line.login, output=output, timeout=self._link.limits.transfer))
         return output.getvalue()
 
 

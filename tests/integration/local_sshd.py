@@ -73,7 +73,8 @@ def local_sshd(folder: Path, *extra: str) -> Iterator[LocalSshd]:
     options = [
         f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", f"AuthorizedKeysFile {authorized}",
         "PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
-        "PermitRootLogin prohibit-password", *extra,
+        "PermitRootLogin prohibit-password", f"SetEnv HOME={folder}",  # not what this user's ~/.bashrc does
+        *extra,
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     sshd.start()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kola import health
 from kola import logs as logs_module
 from kola.errors import CommandFailed, CommandTimeout, ConfigError, Loss, MachineLost
 from kola.keys import generate_key, write_client_key
@@ -141,6 +142,53 @@ def test_timeout_says_so_and_shows_the_circumstances(guest: Guest) -> None:
 
 def test_default_time_limit_is_scaled(guest: Guest) -> None:
     assert guest.machine.limits.command == 30
+
+
+def test_run_many(guest: Guest) -> None:
+    results = guest.machine.run_many(
+        ["echo $A; A=1", ["printf", "%s", "$x"], "echo $A; exit 3", "echo on"], check=False
+    )
+    assert [(r.command, r.stdout, r.exit_code) for r in results] == [
+        ("echo $A; A=1", "\n", 0), ("printf %s '$x'", "$x", 0), ("echo $A; exit 3", "\n", 3), ("echo on", "on\n", 0),
+    ]  # fmt: skip
+    assert guest.machine.run_many([]) == []
+    with pytest.raises(ConfigError, match=r"^sudo=True means user='root', not user='nobody'$"):
+        guest.machine.run_many(["id"], sudo=True, user="nobody")
+
+
+def test_run_many_stops_at_the_first_failure(guest: Guest, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"(?s)exit code 3 after.*the reason") as error:
+        guest.machine.run_many(["true", "echo the reason >&2; exit 3", ["touch", str(tmp_path / "never")]])
+    assert "| echo the reason >&2; exit 3" in str(error.value)
+    assert not (tmp_path / "never").exists()
+
+
+def test_run_many_times_out(guest: Guest, tmp_path: Path) -> None:
+    with pytest.raises(CommandTimeout) as error:
+        guest.machine.run_many(["sleep 0.7", "echo begun; sleep 55", f"touch {tmp_path}/never"], timeout=1)
+    text = str(error.value)
+    assert "| echo begun; sleep 55" in text.splitlines()[2]
+    assert "| begun" in text
+    assert not (tmp_path / "never").exists()
+
+
+def test_run_many_on_a_machine_that_dies(guest: Guest) -> None:
+    guest.machine.connect()
+    threading.Timer(0.5, guest.sshd.stop).start()
+    with pytest.raises(MachineLost, match="SSH connection lost during: true; sleep 20; true"):
+        guest.machine.run_many(["true", "sleep 20", "true"])
+
+
+def test_run_many_finds_a_connection_that_broke_before(guest: Guest) -> None:
+    guest.machine.run("true")
+    guest.sshd.stop()
+    guest.sshd.start()
+    assert [result.stdout for result in guest.machine.run_many(["echo 1", "echo 2"])] == ["1\n", "2\n"]
+
+
+def test_commands_share_a_round_trip(guest: Guest) -> None:
+    results = guest.machine.run_many(["sh -c 'echo $PPID'", "sh -c 'echo $PPID'", "exit 1"], check=False)
+    assert results[0].stdout == results[1].stdout
 
 
 def test_threads(guest: Guest) -> None:
@@ -325,3 +373,97 @@ def test_audit_log(guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     log.rename(tmp_path / "audit.log.1")
     log.write_text("four\n")
     assert machine.audit_log(since=8) == ["three", "four"]
+
+
+# -- health ----------------------------------------------------------------------------------------------------------
+
+SHIMS = {
+    "systemctl": 'cat "$HOME/failed"',
+    "systemd-cat": """printf '{"MESSAGE": "%s", "SYSLOG_IDENTIFIER": "kola-sync", "__CURSOR": "s%s"}\\n' "$4" "$4" """
+    '>>"$HOME/journal.json"',
+}
+
+
+@pytest.fixture
+def patient(guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
+    """A machine whose units, journal and audit log are files of the test's folder."""
+    (tmp_path / "bin").mkdir()
+    for name, script in SHIMS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / ".bashrc").write_text('export PATH="$HOME/bin:$PATH"\n')
+    (tmp_path / "failed").touch()
+    monkeypatch.setattr(logs_module, "AUDIT_LOG", str(tmp_path / "audit.log"))
+    return guest
+
+
+AVC = (
+    'type=AVC msg=audit(1790000000.{0}:{0}): avc:  denied  {{ read }} for  pid=1 comm="{1}" '
+    "scontext=a:b:c:d tcontext=e:f:g:h tclass=file permissive=0\n"
+)
+OOPS = "[ {0}.0] BUG: unable to handle page fault for address: {0}\n"
+
+
+def rules(examination: health.Examination) -> list[str]:
+    return [str(finding.rule) for finding in examination.findings]
+
+
+@as_root
+def test_every_event_is_found_once(patient: Guest, tmp_path: Path) -> None:
+    audit, console, failed = tmp_path / "audit.log", patient.instance.console_file, tmp_path / "failed"
+    machine = patient.machine
+    healthy = health.examine(machine)
+    assert rules(healthy) == []
+    audit.write_text(AVC.format(1, "first"))
+    failed.write_text("one.service loaded failed failed One\n")
+    first = health.examine(machine, healthy.mark)
+    assert rules(first) == ["avc-denial", "failed-unit"]
+    assert first.mark.failed_units == {"one.service"}
+    assert rules(health.examine(machine, first.mark)) == []
+    with audit.open("a") as file:  # between two tests, when nobody uses the machine
+        file.write(AVC.format(2, "second"))
+    console.write_text(console.read_text() + OOPS.format(7))
+    second = health.examine(machine, first.mark)
+    assert "avc-denial" in rules(second)
+    assert any(rule != "avc-denial" for rule in rules(second))
+    assert "failed-unit" not in rules(second)
+    assert rules(health.examine(machine, second.mark)) == []
+
+
+@as_root
+def test_rotated_audit_log_is_read_on(patient: Guest, tmp_path: Path) -> None:
+    audit = tmp_path / "audit.log"
+    audit.write_text(AVC.format(1, "old"))
+    seen = health.examine(patient.machine)
+    assert seen.mark.audit == audit.stat().st_size
+    with audit.open("a") as file:
+        file.write(AVC.format(2, "before"))
+    audit.rename(tmp_path / "audit.log.1")
+    audit.write_text("type=X a\n")
+    after = health.examine(patient.machine, seen.mark)
+    assert [finding.denial.comm for finding in after.findings if finding.denial] == ["before"]
+    assert after.mark.audit == audit.stat().st_size
+
+
+@as_root
+def test_journal_up_to_the_look_is_there(patient: Guest, tmp_path: Path) -> None:
+    since = health.examine(patient.machine).mark
+    assert since.journal is not None
+    assert since.journal.startswith("s")
+    with (tmp_path / "journal.json").open("a") as file:
+        file.write(json.dumps({"MESSAGE": OOPS.format(7), "_TRANSPORT": "kernel", "__CURSOR": "k1"}) + "\n")
+    seen = health.examine(patient.machine, since)
+    assert len(seen.findings) == 1
+    assert seen.mark.journal != since.journal
+    assert "kola-sync" not in {entry.identifier for entry in patient.machine.journal()}
+
+
+def test_machine_that_is_lost_keeps_its_mark(patient: Guest) -> None:
+    patient.machine.run("true")
+    since = health.Mark(console=3, audit=17, failed_units=frozenset({"a.service"}))
+    patient.instance.loss = PANIC
+    patient.sshd.stop()
+    seen = health.examine(patient.machine, since)
+    assert seen.mark.audit == 17
+    assert seen.mark.failed_units == {"a.service"}
+    assert seen.mark.console == len(patient.instance.console())

@@ -290,7 +290,7 @@ def test_without_sudo_the_error_is_sudos(connection: Connection) -> None:
 def test_login_shell_that_talks(tmp_path: Path) -> None:
     """What ~/.bashrc prints is in front of a shell's first word, and no part of any output."""
     (tmp_path / ".bashrc").write_text("echo welcome; echo warning >&2; export FROM_RC=1\n")
-    with local_sshd(tmp_path, f"SetEnv HOME={tmp_path}") as sshd:
+    with local_sshd(tmp_path) as sshd:
         opened = Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
         result = opened.run("echo $FROM_RC", timeout=10)
         assert result.stdout == "1\n"
