@@ -1,4 +1,4 @@
-"""All that is measured, as one table: ``python -m benchmarks [SECTION...]``; docs/performance.md explains the figures."""
+"""All that is measured, as one table: ``python -m benchmarks [SECTION...]``; docs/performance.md explains it."""
 
 from __future__ import annotations
 

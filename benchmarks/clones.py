@@ -1,4 +1,4 @@
-"""Clones against first boots, and many clones in a row: ``python -m benchmarks clones``, ``python -m benchmarks row``."""
+"""Clones against first boots, and many clones in a row: ``python -m benchmarks clones row``."""
 
 from __future__ import annotations
 

@@ -13,14 +13,17 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kola.command import Line
 from kola.keys import add_known_host, read_client_key, write_client_key
 from kola.ssh import Connection
 from tests.integration.local_sshd import local_sshd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 MIB = 1 << 20
 BATCH = 20

@@ -55,7 +55,7 @@ class Machine:
         self.slowness = slowness
         self.artifacts = artifacts
         self.limits = Limits().scaled(slowness)
-        self._access = access
+        self.access = access
         self._link = Link(instance, access, limits=self.limits, artifacts=artifacts, progress=progress)
         self.logs = Logs(self._link)
 
@@ -91,7 +91,7 @@ class Machine:
 
     def ssh_command(self) -> str:
         """Return the command by which a person logs in, ready to be pasted."""
-        access, instance = self._access, self.instance
+        access, instance = self.access, self.instance
         add_known_host(access.known_hosts, instance.address, instance.port, access.host_key)
         return shlex.join(
             [
@@ -184,7 +184,7 @@ class Machine:
         return results
 
     def _line(self, cmd: str | Sequence[str], user: str | None, env: Mapping[str, str] | None = None) -> Line:
-        return Line.of(cmd, login=self._access.user, user=user, env=env)
+        return Line.of(cmd, login=self.access.user, user=user, env=env)
 
     def put(
         self,

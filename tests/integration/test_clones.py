@@ -63,7 +63,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def events(run: InnerRun, state: str) -> list[str]:
-    lines = (run.folder / "kola-runs/latest/progress.jsonl").read_text().splitlines()
+    log = run.folder / "kola-runs/latest/progress.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
     return [event["machine"] for event in map(json.loads, lines) if event["state"].startswith(state)]
 
 
@@ -88,6 +89,7 @@ def test_the_second_run_boots_nothing(kola_pytest: Callable[..., InnerRun], cach
     assert left_behind(first.run_id) == left_behind(second.run_id) == []
 
 
+@pytest.mark.slow
 def test_a_test_that_needs_a_first_boot_gets_one(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
     run = kola_pytest(f"--kola-cache={cache}", files={"test_it.py": FIRST_BOOT})
     assert run.wait(600) == 0, run.output
@@ -142,6 +144,7 @@ def test_a_saved_machine_that_cannot_be_restored_is_made_anew(
     assert json.loads(manifest.read_text())["made"] != known["made"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_without_space_for_saved_machines_tests_boot(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
     clones = cache / "clones"
@@ -156,6 +159,7 @@ def test_without_space_for_saved_machines_tests_boot(kola_pytest: Callable[..., 
         subprocess.run(["umount", str(clones)], check=True)
 
 
+@pytest.mark.slow
 def test_no_clone_boots_every_machine(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
     run = kola_pytest(
         f"--kola-cache={cache}", "--no-clone", files={"test_it.py": FIRST_BOOT.replace("first_boot", "fresh")}

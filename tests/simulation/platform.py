@@ -128,9 +128,6 @@ class SimulatedMachine:
     def reset(self) -> None:
         self._reset.set()
 
-    def usage(self) -> None:
-        """A part of its process: nothing of its own can be measured."""
-
     def keep(self) -> None:
         raise PlatformError("a simulated machine ends with its process")
 
