@@ -51,6 +51,9 @@ class Meter:
         image: digest of the image that they boot from.
         run_id: of the run.
         interval: seconds between two measurements.
+
+    Attributes:
+        cpu: what all tests used so far; None if it cannot be measured.
     """
 
     def __init__(self, store: UsageStore, kind: Kind, image: str, run_id: str, interval: float = INTERVAL_S) -> None:
@@ -62,7 +65,7 @@ class Meter:
         self._known = store.read()
         self._watched: dict[str, _Watched] = {}  # by the token's id
         self._peaks: dict[str, Peak] = {}
-        self._cpu: CpuTime | None = None
+        self.cpu: CpuTime | None = None
         self._used = False
         self._failed = False
         self._lock = threading.Lock()
@@ -77,7 +80,7 @@ class Meter:
         self._end.set()
         self._thread.join()
         if self._used:
-            self._store.add(Report(self.run_id, self.kind, self.image, self._peaks, self._cpu))
+            self._store.add(Report(self.run_id, self.kind, self.image, self._peaks, self.cpu))
 
     def expected_mib(self, key: str, declared_mib: int) -> int:
         """Return what a machine with that key (``Needs.machine_key``) will use according to earlier runs, in MiB.
@@ -153,7 +156,7 @@ class Meter:
             watched.token.resize(math.ceil(watched.peak_mib / STEP_MIB) * STEP_MIB)
         used = sum(_demand(usage) - watched.demand.get(name, 0.0) for name, usage in usages.items())
         watched.demand.update({name: _demand(usage) for name, usage in usages.items()})
-        self._cpu = (self._cpu or CpuTime()) + CpuTime(max(0.0, used), seconds)
+        self.cpu = (self.cpu or CpuTime()) + CpuTime(max(0.0, used), seconds)
 
 
 def _measure(watched: _Watched) -> dict[str, Usage]:

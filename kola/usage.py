@@ -30,6 +30,8 @@ MARGIN = 1.25
 MARGIN_MIB = 64
 ENOUGH_SECONDS = 60.0
 """Of tests that had machines: less is too little to tell how many cores a test uses."""
+SHORT_SECONDS = 10.0
+"""A process that tested for less tells nothing of cores, and must not displace one that does."""
 _HUGE = 1e12
 _LOG = logging.getLogger(__name__)
 
@@ -164,7 +166,7 @@ class Record:
             machines[name] = MachineRecord(now, peak.declared_mib, _last(runs))
         known = platforms.get(str(report.kind), PlatformRecord(now, {}))
         times = dict(known.runs)
-        if report.cpu is not None:
+        if report.cpu is not None and report.cpu.wall_seconds >= SHORT_SECONDS:
             times[report.run_id] = times.get(report.run_id, CpuTime()) + report.cpu
         platforms[str(report.kind)] = PlatformRecord(now, _last(times))
         return replace(
