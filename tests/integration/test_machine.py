@@ -95,7 +95,7 @@ def test_journal_comes_through_its_own_channel(machine: Machine) -> None:
 
 
 def test_journal_over_ssh_is_the_same(machine: Machine) -> None:
-    instance, access = machine.instance, machine._access
+    instance, access = machine.instance, machine.access
     channelless = _NoChannel(instance)
     without = Machine(channelless, access, slowness=machine.slowness, artifacts=machine.artifacts)  # type: ignore[arg-type]
     since = machine.cursor()
