@@ -32,6 +32,8 @@ CLONE_FOLDER = "clones"
 """Below the user's cache folder."""
 MACHINE, CLIENT_KEY, CONFIG = "machine", "client_key", "ignition.json"
 """In an entry's folder: what the platform wrote, the key that the machine lets in, its config without secrets."""
+CLONED = "cloned"
+"""What is said of a clone that is up."""
 DISK_SHARE_MIB = 512
 """What a saved machine may need beside its memory: the written part of its disks."""
 

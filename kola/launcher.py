@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kola import health, ignition
 from kola.cgroup import available_cores
 from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CONFIG, MACHINE, Clones
+from kola.clones import CLONE_FOLDER, CLONED, CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
 from kola.keys import generate_key, read_client_key
 from kola.machine import Access, Machine
@@ -41,6 +41,8 @@ CLONE_SECONDS = 20.0
 """How long a clone may take to answer on a fast machine, scaled likewise; then it is no good."""
 SLOT_SECONDS = 3600.0
 """How long to wait for cores to boot on: other machines boot meanwhile."""
+QUIET_SECONDS = 5.0
+"""How long a clone may be waited for before that is worth a word."""
 _ATTEMPTS = 2
 """How many saved machines are tried before one is booted for this test alone."""
 
@@ -163,7 +165,7 @@ class Launcher:
                 self.progress.say(name, f"clone dropped: {str(e).splitlines()[0]}", limit.elapsed)
                 claim.reject()
                 continue
-            self.progress.say(name, "cloned", limit.elapsed)
+            self.progress.say(name, CLONED, limit.elapsed)
             running.append(clone)
             return True
         return False
@@ -175,7 +177,7 @@ class Launcher:
         shutil.copyfile(claim.entry.folder / CONFIG, artifacts / CONFIG)
         with contextlib.ExitStack() as stack:
             restored = clones.platform.restore(claim.entry.folder / MACHINE, spec, name, self.info.prepared)
-            machine = self._machine(stack.enter_context(restored), access, spec, artifacts)
+            machine = self._machine(stack.enter_context(restored), access, spec, artifacts, quiet=QUIET_SECONDS)
             stack.callback(machine.close)
             machine.connect(limit)
             clones.platform.set_clock(machine.instance)
@@ -244,12 +246,18 @@ class Launcher:
         folder.mkdir(parents=True)
         return folder
 
-    def _machine(self, instance: Instance, access: Access, spec: MachineSpec, artifacts: Path) -> Machine:
+    def _machine(
+        self, instance: Instance, access: Access, spec: MachineSpec, artifacts: Path, *, quiet: float = 0.0
+    ) -> Machine:
+        def say(state: str, elapsed: float) -> None:
+            if elapsed >= quiet:
+                self.progress.say(instance.name, state, elapsed)
+
         return Machine(
             instance,
             access,
             spec=spec,
             artifacts=artifacts,
             slowness=self.slowness,
-            progress=lambda state, elapsed: self.progress.say(instance.name, state, elapsed),
+            progress=say,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER
+from kola.clones import CLONE_FOLDER, CLONED
 from kola.platform import load_platform
 from kola.recording import SSH
 from kola.results import Outcome
@@ -52,9 +52,14 @@ def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None
 
 
 def progress_printer(reporter: Any) -> Callable[[Event], None]:
-    """Return a function that prints events as lines of their own between pytest's."""
+    """Return a function that prints events as lines of their own between pytest's.
+
+    A clone is the normal way and made in no time: one is mentioned with ``-v`` only.
+    """
 
     def show(event: Event) -> None:
+        if event.state == CLONED and reporter.verbosity < 1:
+            return
         # ensure_newline() knows only of lines that begin with a file's name, which xdist's dots do not.
         if reporter._tw.width_of_current_line:  # noqa: SLF001 - nothing public tells
             reporter.write("\n")
