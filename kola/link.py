@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _LOOK_INTERVAL = 0.25
 """Seconds between two looks at whether a machine that does not answer yet is still alive."""
+_STILL_UP = " (it has not gone down yet)"
 _BELL_INTERVAL = 0.01
 """Seconds between two waits for it to answer."""
 LAST_LINES = 20
@@ -157,6 +158,7 @@ class Link:
             self.raise_if_lost()
             sock = bell.answered(min(_LOOK_INTERVAL, deadline.remaining))
             if sock is None:
+                why = why if why != _STILL_UP else ""
                 return False
             rest = Deadline(_LOOK_INTERVAL)  # until the next attempt, if this one comes to nothing
             limit, access = self.limits.handshake, self.access
@@ -174,7 +176,7 @@ class Link:
                 connection.close()
                 raise
             if boot_id in {"", unlike}:
-                why = why or " (it has not gone down yet)"
+                why = why or _STILL_UP
                 connection.close()
                 return False
             self._connection, self.boot_id = connection, boot_id

@@ -1,9 +1,9 @@
 """A shell on a machine that stays and runs one command after the other: a fork each instead of a new SSH session.
 
-The protocol, all ASCII. Towards the shell: the mark (a random word, once), then a frame for each command: the number of
-characters in eight digits, ``-`` (run it) or ``&`` (only if the one before succeeded), the command. From the shell: the
-mark and one line about itself, then behind each command's output the mark, the exit code in three digits and a letter,
-always on both streams.
+The protocol, all ASCII. Towards the shell: its program, the mark (a random word), then a frame for each command: the
+number of characters in eight digits, ``-`` (run it) or ``&`` (only if the one before succeeded), the command. From the
+shell: the mark and one line about itself, then behind each command's output the mark, the exit code in three digits and
+a letter, always on both streams.
 
 The mark is known to the shell alone: no argument, not in the environment, and unset in the command's own process.
 """
@@ -31,6 +31,7 @@ HELD = "h"
 _REPLY = len("000d")
 
 _LOOP = r"""
+unset -v loop
 set -m  # each command gets a process group of its own
 exec 3</dev/null 4>&2 2>/dev/null
 held() {
@@ -100,6 +101,10 @@ done
 behind its first one's. Somebody else's process, which may not be looked into, counts as one that does, unless it is the
 kernel's or a thread of an older one. Then the shell ends, and the channel's end says when the last holder has let go.
 """
+
+
+_START = f'read -r -N {len(_LOOP)} loop; eval "$loop"'
+"""Short, because sudo logs it, and for who looks at the machine's processes."""
 
 
 def frame(line: str, *, only_after_success: bool = False) -> bytes:
@@ -219,8 +224,9 @@ class Shell:
         """It takes no more commands, nor has it run those that have no reply yet."""
         self.left_code = -1
         """Exit code of a command that has ended while others hold its output."""
-        program = [*(("sudo", "-n", "-H", "-u", "root", "--") if root else ()), "bash", "--norc", "-c", _LOOP, "bash"]
-        self._channel = Channel(transport, peer, f"exec {shlex.join(program)}", mark, timeout, keep_input=True)
+        sudo = ("sudo", "-n", "-H", "-u", "root", "--") if root else ()
+        line = f"exec {shlex.join([*sudo, 'bash', '--norc', '-c', _START, 'bash'])}"
+        self._channel = Channel(transport, peer, line, _LOOP.encode() + mark, timeout, keep_input=True)
 
     @property
     def alive(self) -> bool:

@@ -279,12 +279,49 @@ def test_busy_shell_does_not_hold_up_others(connection: Connection) -> None:
         assert slow.result() == "slow\n"
 
 
-def test_without_sudo_the_error_is_sudos(connection: Connection) -> None:
-    line = Line("exec sh -c 'echo no root >&2; exit 1'", root="exec id", replaces=True)
-    program = connection._shells[True]
-    program.refused = True
-    result = connection.run(line, timeout=10)
-    assert (result.exit_code, result.stderr) == (1, "no root\n")
+@pytest.fixture
+def with_sudo(tmp_path: Path) -> Iterator[tuple[Connection, Path]]:
+    """A connection to an sshd whose users have a sudo of the test's own: the path of that script."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".bashrc").write_text('export PATH="$HOME/bin:$PATH"\n')
+    sudo = tmp_path / "bin" / "sudo"
+    with local_sshd(tmp_path) as sshd:
+        opened = Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
+        yield opened, sudo
+        opened.close()
+
+
+def test_root_has_a_shell_of_its_own_by_one_sudo(with_sudo: tuple[Connection, Path], tmp_path: Path) -> None:
+    connection, sudo = with_sudo
+    sudo.write_text(f"""#!/bin/bash
+echo "$*" >>{tmp_path}/calls
+while [ "$1" != -- ]; do shift; done
+export ROOT=yes
+"${{@:2}}"  # as a process of its own, as sudo does it
+""")
+    sudo.chmod(0o755)
+    line = Line("exec false", root="exec sh -c 'echo $ROOT $PPID; cat'", replaces=True)
+    pids = {connection.run(line, input=b"x\n", timeout=20).stdout for _ in range(3)}
+    pids |= {result.stdout.replace("\n", "\nx\n") for result in connection.run_many([line] * 2, stop=True, timeout=20)}
+    assert len(pids) == 1
+    assert pids.pop().startswith("yes ")
+    assert out(connection, "echo .$ROOT.") == "..\n"
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == 1
+    assert calls[0].startswith("-n -H -u root -- bash --norc -c ")
+    with pytest.raises(TimedOutCommand, match="were killed"):
+        connection.run(Line("exec false", root="exec sleep 50"), timeout=1)
+    assert connection.run(line, timeout=20).stdout.startswith("yes ")
+
+
+def test_without_sudo_the_error_is_sudos(with_sudo: tuple[Connection, Path]) -> None:
+    connection, sudo = with_sudo
+    sudo.write_text("#!/bin/sh\necho sudo: a password is required >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    line = Line.of("id", login="somebody", user="root")
+    results = [connection.run(line, timeout=20), *connection.run_many([line, line], stop=False, timeout=20)]
+    assert {(result.exit_code, result.stderr) for result in results} == {(1, "sudo: a password is required\n")}
+    assert len(connection.run_many([line, line], stop=True, timeout=20)) == 1
 
 
 def test_login_shell_that_talks(tmp_path: Path) -> None:

@@ -247,3 +247,23 @@ def test_doorbell_waits_for_the_server_to_speak(tmp_path: Path) -> None:
         assert opened.run("echo hello", timeout=10).stdout == "hello\n"
         opened.close()
         bell.close()
+
+
+def test_doorbell_waits_by_itself(tmp_path: Path) -> None:
+    with local_sshd(tmp_path) as sshd:
+        sshd.stop()
+        bell = Doorbell("127.0.0.1", sshd.port)
+        began = time.monotonic()
+        assert bell.answered(0.3) is None  # refused all the time
+        assert 0.3 <= time.monotonic() - began < 3
+        starts = threading.Timer(0.5, sshd.start)
+        starts.start()
+        sock = bell.answered(20)
+        assert sock is not None
+        assert sock.recv(4) == b"SSH-"
+        sock.close()
+        starts.join()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            quiet = Doorbell("127.0.0.1", silent.getsockname()[1])
+            assert quiet.answered(0.2) is None
+            quiet.close()
