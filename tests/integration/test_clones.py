@@ -40,9 +40,8 @@ ONE = """
 import pytest
 
 @pytest.mark.kola(memory_mib=640)
-def test_random(machine):
-    print("RANDOM", machine.run("od -An -tx1 -N16 /dev/urandom").stdout)
-    machine.reboot()
+def test_it_runs(machine):
+    machine.run("true")
 """
 FIRST_BOOT = """
 import pytest
