@@ -20,10 +20,9 @@ from kola.channel import Channel, ConnectionLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import paramiko
-
     from kola.channel import Sink
     from kola.wait import Deadline
+    from kola.wire import Transport
 
 FRAMES = 32 << 10
 """Characters of commands sent at once: they fit into a pipe, so that sending never has to wait for the shell."""
@@ -215,7 +214,7 @@ class Shell:
         root: whose shell, by sudo.
     """
 
-    def __init__(self, transport: paramiko.Transport, peer: str, timeout: float, *, root: bool) -> None:
+    def __init__(self, transport: Transport, peer: str, timeout: float, *, root: bool) -> None:
         mark = secrets.token_hex(16).encode()
         self._peer = peer
         self._out, self._err = Cutter(mark), Cutter(mark)

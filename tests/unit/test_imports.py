@@ -52,6 +52,7 @@ LAYERS = {
     "shell": BASE,
     "ssh": BASE,
     "transport": BASE,
+    "wire": BASE,
     # Machines and the run that they belong to.
     "flight": RUN,
     "health": RUN,
