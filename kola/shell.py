@@ -34,7 +34,7 @@ unset -v loop
 set -m  # each command gets a process group of its own
 exec 3</dev/null 4>&2 2>/dev/null
 held() {
-    local pid pids last fd flags key value group parent
+    local pid pids last fd flags status group parent
     read -r _ _ _ _ last </proc/loadavg
     pids=()
     if ((last < job || last - job > 500)); then
@@ -51,14 +51,15 @@ held() {
             for fd in "/proc/$pid/fd/"*; do
                 [[ $fd -ef /proc/$$/fd/1 || $fd -ef /proc/$$/fd/4 ]] || continue
                 flags=
-                { read -r _ && read -r _ flags; } <"/proc/$pid/fdinfo/${fd##*/}"
-                [[ $flags == *0 ]] || return 0  # O_RDONLY is sshd's end
+                read -r -d '' _ _ _ flags _ <"/proc/$pid/fdinfo/${fd##*/}"
+                [[ $flags == *0 || ! -e $fd ]] || return 0  # O_RDONLY is sshd's end
             done
         elif ((last >= job && pid > job)); then
-            group= parent=
-            while read -r key value _; do
-                case $key in Tgid:) group=$value ;; PPid:) parent=$value ;; esac
-            done <"/proc/$pid/status"
+            status=
+            read -r -d '' status <"/proc/$pid/status"
+            [[ $status =~ Tgid:[[:space:]]+([0-9]+) ]] || continue
+            group=${BASH_REMATCH[1]}
+            [[ $status =~ PPid:[[:space:]]+([0-9]+) ]] && parent=${BASH_REMATCH[1]}
             ((group > job && parent != 2)) && return 0
         fi
     done
@@ -99,6 +100,9 @@ done
 ``held``: does a process that the command started still hold the output? Process ids only grow, so the command's own are
 behind its first one's. Somebody else's process, which may not be looked into, counts as one that does, unless it is the
 kernel's or a thread of an older one. Then the shell ends, and the channel's end says when the last holder has let go.
+
+A file of a process that may be dying is read to its end (``-d ''``): bash cannot seek back in it once the process has
+gone, and would take what it has not used for the beginning of the next frame.
 """
 
 
