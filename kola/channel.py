@@ -18,6 +18,8 @@ from kola.wait import Deadline, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kola.wire import Transport
+
 WATCH_INTERVAL = 0.5
 """Seconds between two looks at whether the machine is still alive, during a command."""
 WINDOW = 8 << 20
@@ -79,7 +81,7 @@ class Channel:
 
     def __init__(
         self,
-        transport: paramiko.Transport,
+        transport: Transport,
         peer: str,
         line: str,
         source: bytes | IO[bytes],
@@ -123,7 +125,8 @@ class Channel:
         """
         assert self._channel is not None  # noqa: S101 - for the type checker: it has answered before
         try:
-            self._channel.sendall(data)
+            with self._transport.sending(self._channel):
+                self._channel.sendall(data)
         except (paramiko.SSHException, OSError, EOFError) as e:
             raise ConnectionLost(f"{self._peer}: the command could not be sent: {words(e)}", sent=False) from e
 
@@ -132,11 +135,13 @@ class Channel:
             channel = self._open()
             while chunk := self._source.read(CHUNK):
                 try:
-                    channel.sendall(chunk)
+                    with self._transport.sending(channel):
+                        channel.sendall(chunk)
                 except OSError:  # it ended, or closed its input, without reading everything
                     break
             if not self._keep_input:
-                channel.shutdown_write()
+                with self._transport.sending(channel):
+                    channel.shutdown_write()
         except Exception as e:  # noqa: BLE001 - raised again in the caller's thread
             self._error = e
         finally:

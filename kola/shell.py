@@ -20,10 +20,9 @@ from kola.channel import Channel, ConnectionLost
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import paramiko
-
     from kola.channel import Sink
     from kola.wait import Deadline
+    from kola.wire import Transport
 
 FRAMES = 32 << 10
 """Characters of commands sent at once: they fit into a pipe, so that sending never has to wait for the shell."""
@@ -35,7 +34,7 @@ unset -v loop
 set -m  # each command gets a process group of its own
 exec 3</dev/null 4>&2 2>/dev/null
 held() {
-    local pid pids last fd flags key value group parent
+    local pid pids last fd flags status group parent
     read -r _ _ _ _ last </proc/loadavg
     pids=()
     if ((last < job || last - job > 500)); then
@@ -52,14 +51,15 @@ held() {
             for fd in "/proc/$pid/fd/"*; do
                 [[ $fd -ef /proc/$$/fd/1 || $fd -ef /proc/$$/fd/4 ]] || continue
                 flags=
-                { read -r _ && read -r _ flags; } <"/proc/$pid/fdinfo/${fd##*/}"
-                [[ $flags == *0 ]] || return 0  # O_RDONLY is sshd's end
+                read -r -d '' _ _ _ flags _ <"/proc/$pid/fdinfo/${fd##*/}"
+                [[ $flags == *0 || ! -e $fd ]] || return 0  # O_RDONLY is sshd's end
             done
         elif ((last >= job && pid > job)); then
-            group= parent=
-            while read -r key value _; do
-                case $key in Tgid:) group=$value ;; PPid:) parent=$value ;; esac
-            done <"/proc/$pid/status"
+            status=
+            read -r -d '' status <"/proc/$pid/status"
+            [[ $status =~ Tgid:[[:space:]]+([0-9]+) ]] || continue
+            group=${BASH_REMATCH[1]}
+            [[ $status =~ PPid:[[:space:]]+([0-9]+) ]] && parent=${BASH_REMATCH[1]}
             ((group > job && parent != 2)) && return 0
         fi
     done
@@ -100,6 +100,9 @@ done
 ``held``: does a process that the command started still hold the output? Process ids only grow, so the command's own are
 behind its first one's. Somebody else's process, which may not be looked into, counts as one that does, unless it is the
 kernel's or a thread of an older one. Then the shell ends, and the channel's end says when the last holder has let go.
+
+A file of a process that may be dying is read to its end (``-d ''``): bash cannot seek back in it once the process has
+gone, and would take what it has not used for the beginning of the next frame.
 """
 
 
@@ -215,7 +218,7 @@ class Shell:
         root: whose shell, by sudo.
     """
 
-    def __init__(self, transport: paramiko.Transport, peer: str, timeout: float, *, root: bool) -> None:
+    def __init__(self, transport: Transport, peer: str, timeout: float, *, root: bool) -> None:
         mark = secrets.token_hex(16).encode()
         self._peer = peer
         self._out, self._err = Cutter(mark), Cutter(mark)

@@ -24,10 +24,9 @@ from kola.wait import Deadline
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import paramiko
-
     from kola.channel import Sink
     from kola.keys import KeyPair
+    from kola.wire import Transport
 
 __all__ = ["CHANNELS", "Connection", "ConnectionLost", "HostKeyMismatch"]
 
@@ -56,7 +55,7 @@ class _Place:
 class Connection:
     """One SSH connection; several threads may run commands at once. Use ``open`` to make one, and ``close`` it."""
 
-    def __init__(self, transport: paramiko.Transport, peer: str, user: str) -> None:
+    def __init__(self, transport: Transport, peer: str, user: str) -> None:
         self.peer = peer
         self.user = user
         self._transport = transport

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import logging
-import signal
 import socket
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import paramiko
-from paramiko.common import MSG_CHANNEL_REQUEST
 
 from kola.channel import WINDOW, ConnectionLost, words
 from kola.errors import ConfigError, KolaError
+from kola.wire import Transport
 
 if TYPE_CHECKING:
     from kola.keys import KeyPair
@@ -35,7 +34,7 @@ class HostKeyMismatch(KolaError):
 
 def open_transport(
     sock: socket.socket, peer: str, user: str, key: KeyPair, host_key: str, *, timeout: float
-) -> paramiko.Transport:
+) -> Transport:
     """Log in over a connected TCP socket, which is closed with the transport.
 
     Args:
@@ -52,7 +51,7 @@ def open_transport(
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every channel stalls for 40 ms
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_PEER * 1000))
-    transport = _Transport(sock, default_window_size=WINDOW)
+    transport = Transport(sock, WINDOW)
     transport.set_log_channel(_LOG)
     transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = timeout
     options = transport.get_security_options()
@@ -73,27 +72,6 @@ def open_transport(
         transport.close()
         raise
     return transport
-
-
-class _Transport(paramiko.Transport):
-    """paramiko drops the message by which sshd says that a signal ended the command (RFC 4254, 6.10)."""
-
-    @staticmethod
-    def _on_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-        start = message.packet.tell()
-        if message.get_text() == "exit-signal":
-            message.get_boolean()  # wants no reply
-            number = getattr(signal, f"SIG{message.get_text()}", 0)
-            channel.exit_status = 128 + number
-            channel.status_event.set()
-            return
-        message.packet.seek(start)
-        channel._handle_request(message)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public way
-
-    _channel_handler_table: ClassVar = {
-        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001 - as above
-        MSG_CHANNEL_REQUEST: _on_request,
-    }
 
 
 def _check_host_key(found: paramiko.PKey, wanted: str, peer: str) -> None:

@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from paramiko import Message
+from paramiko.common import cMSG_CHANNEL_DATA, cMSG_CHANNEL_EOF
 
-from kola.command import TimedOutCommand
+from kola.command import Line, TimedOutCommand
 from kola.doorbell import Doorbell
 from kola.errors import ConfigError, KolaError
 from kola.keys import generate_key
@@ -103,6 +105,38 @@ def test_input_that_cannot_be_read_is_the_callers_error(connection: Connection, 
     with (tmp_path / "writable").open("wb") as file, pytest.raises(OSError, match="read"):
         connection.run("cat", input=file, timeout=10)
     assert connection.run("true", timeout=10).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", [cMSG_CHANNEL_EOF, cMSG_CHANNEL_DATA])
+def test_input_that_comes_when_the_channel_is_closed(sshd: LocalSshd, kind: bytes) -> None:
+    """The command may end while its input is on its way out; sshd would end the whole connection for that."""
+    connection = connect(sshd)
+    transport = connection._transport
+    channel = transport.open_session()
+    channel.exec_command("exit 0")
+    wait_until(lambda: channel.closed, 10)
+    late = Message()
+    late.add_byte(kind)
+    late.add_int(channel.remote_chanid)
+    late.add_string("x")
+    with transport.sending(channel):
+        transport._send_user_message(late)  # type: ignore[attr-defined]
+    assert connection.run("echo fine", input=b"to a channel", timeout=10).stdout == "fine\n"
+    connection.close()
+
+
+def test_many_commands_at_once_that_do_not_read(sshd: LocalSshd) -> None:
+    connection = connect(sshd)
+
+    def work(number: int) -> list[tuple[str, str, int]]:
+        line = Line(f"exec bash --norc -c 'printf {number}; echo e{number} >&2; exit {number % 3}'", replaces=True)
+        results = [connection.run(line, input=b"x" * (turn % 2), timeout=30) for turn in range(60)]
+        return [(result.stdout, result.stderr, result.exit_code) for result in results]
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, results in enumerate(pool.map(work, range(4))):
+            assert results == [(f"{number}", f"e{number}\n", number % 3)] * 60
+    connection.close()
 
 
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("KILL", 137), ("SEGV", 139)])

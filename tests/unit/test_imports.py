@@ -58,6 +58,7 @@ LAYERS = {
     "shell": BASE,
     "ssh": BASE,
     "transport": BASE,
+    "wire": BASE,
     # Machines and the run that they belong to.
     "clones": RUN,
     "flight": RUN,
