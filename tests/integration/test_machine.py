@@ -138,7 +138,7 @@ def test_units(machine: Machine) -> None:
 def test_audit_log_grows(machine: Machine) -> None:
     size = machine.audit_size()
     assert size > 0
-    machine.run(["logger", "x"], sudo=True)
+    machine.run(["sudo", "logger", "x"])
     new = machine.audit_log(since=size)
     assert any(line.startswith("type=USER_CMD") for line in new)
     whole = machine.audit_log()
