@@ -147,7 +147,7 @@ class Link:
             HostKeyMismatch: another machine answers there.
         """
         self.close()
-        bell = Doorbell(self.instance.address, self.instance.port)
+        bell = Doorbell(self.instance.address, self.instance.port, signals=self.instance.ready_signals)
         why = ""
         rest = Deadline(0)
 

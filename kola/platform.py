@@ -62,6 +62,10 @@ class Instance(Protocol):
         """Return everything that the machine wrote to its serial console so far."""
         ...
 
+    def ready_signals(self) -> int:
+        """Return a number that grows whenever the machine says that SSH answers; 0 where it cannot say so."""
+        ...
+
     def lost(self) -> Loss | None:
         """Say why the machine is of no more use (panic, Ignition failure, ended process...), or None. Cheap: polled."""
         ...

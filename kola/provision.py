@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 USER = "core"
 """The user of Fedora CoreOS that has sudo without a password."""
+UNITS = {
+    Capability.JOURNAL_CHANNEL: "kola-journal.service",
+    Capability.READY_SIGNAL: "kola-ready.service",
+    Capability.SNAPSHOT: "kola-wake.service",
+}
+"""What a guest needs for what its platform can do."""
 
 
 def provision(
@@ -27,8 +33,7 @@ def provision(
     """Return the test's config with kola's additions; the test's own entries win.
 
     Added: the run's public key for ``core``, the machine's SSH host key (so that the first connection is already
-    verified), the units of the journal channel and of the wake port where the platform has them, and no automatic
-    updates.
+    verified), the units (``UNITS``) of the ports that the platform has, and no automatic updates.
 
     Args:
         config: the test's own, or None.
@@ -44,10 +49,9 @@ def provision(
     added = ignition.add_file(
         added, "/etc/zincati/config.d/90-disable-auto-updates.toml", _guest_file("90-disable-auto-updates.toml")
     )
-    if Capability.JOURNAL_CHANNEL in capabilities:
-        added = ignition.add_unit(added, "kola-journal.service", _guest_file("kola-journal.service"), enabled=True)
-    if Capability.SNAPSHOT in capabilities:
-        added = ignition.add_unit(added, "kola-wake.service", _guest_file("kola-wake.service"), enabled=True)
+    for capability, unit in UNITS.items():
+        if capability in capabilities:
+            added = ignition.add_unit(added, unit, _guest_file(unit), enabled=True)
     return added if config is None else ignition.merge(added, config)
 
 

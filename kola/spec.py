@@ -21,6 +21,8 @@ class Capability(enum.StrEnum):
     """The power can be cut."""
     JOURNAL_CHANNEL = "journal-channel"
     """The machine's whole journal reaches a file on this host without SSH (virtio-serial port ``kola.journal``)."""
+    READY_SIGNAL = "ready-signal"
+    """The machine can tell this host that SSH answers (virtio-serial port ``kola.ready``)."""
     SNAPSHOT = "snapshot"
     """A running machine can be saved and restored any number of times."""
 

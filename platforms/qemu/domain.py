@@ -22,6 +22,7 @@ QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
 KOLA_NS = "urn:x-kola:machine:1"
 JOURNAL_PORT = "kola.journal"
 WAKE_PORT = "kola.wake"
+READY_PORT = "kola.ready"
 IGNITION_JOURNAL_PORT = "com.coreos.ignition.journal"
 FW_CFG_IGNITION = "opt/com.coreos/config"
 
@@ -61,6 +62,7 @@ class Guest:
         console: file that the serial console goes to.
         journal: file that the journal port goes to.
         ignition_journal: file that Ignition's journal goes to when it fails.
+        ready: file into which the guest writes a line whenever its SSH server is up.
         wake: what the names of the wake port's pipes begin with (``platforms.qemu.wake``).
         security_models: libvirt's security drivers (``dac``, ``apparmor``...) that must leave the files alone.
         owner_ids: uid and gid that QEMU must run as where the driver ``dac`` would choose another.
@@ -85,6 +87,7 @@ class Guest:
     journal: Path
     ignition_journal: Path
     wake: Path
+    ready: Path
     security_models: tuple[str, ...]
     owner_ids: tuple[int, int]
     slowness: float = 1.0
@@ -176,6 +179,7 @@ def _command_line(guest: Guest) -> ET.Element:
         *_port(1, "journal", JOURNAL_PORT, "file,append=on", guest.journal),
         *_port(2, "ignition", IGNITION_JOURNAL_PORT, "file,append=on", guest.ignition_journal),
         *_port(3, "wake", WAKE_PORT, "pipe", guest.wake),
+        *_port(4, "ready", READY_PORT, "file,append=on", guest.ready),
     ]  # fmt: skip
     for index, mac in enumerate(guest.macs):
         forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""

@@ -53,6 +53,7 @@ class Qemu(SnapshotPlatform):
             Capability.KERNEL_ARGS,
             Capability.HARD_RESET,
             Capability.JOURNAL_CHANNEL,
+            Capability.READY_SIGNAL,
             Capability.SNAPSHOT,
         }
     )
@@ -267,6 +268,7 @@ class Qemu(SnapshotPlatform):
             journal=tags.artifacts / "journal.jsonl",
             ignition_journal=tags.artifacts / "ignition.jsonl",
             wake=tags.folder / "wake",
+            ready=tags.folder / "ready",
             security_models=models,
             owner_ids=(os.geteuid(), os.getegid()),
             slowness=prepared.slowness,

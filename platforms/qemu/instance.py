@@ -138,6 +138,13 @@ class QemuInstance:
         """Return everything that the machine wrote to its serial console so far."""
         return self._console.whole()
 
+    def ready_signals(self) -> int:
+        """Return how much the guest has written to say that SSH answers: a line each time, in bytes."""
+        try:
+            return self._guest.ready.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def lost(self) -> Loss | None:
         """Say why the machine is of no more use, or None. Once it is lost it stays so, until ``reset``."""
         if self._loss is None:

@@ -70,6 +70,9 @@ class ProcessInstance:
     def console(self) -> str:
         return ""
 
+    def ready_signals(self) -> int:
+        return 0
+
     def lost(self) -> Loss | None:
         return None if self.process.is_running() else Loss("exit", "the process is gone")
 

@@ -44,6 +44,9 @@ class LocalInstance:
     def console(self) -> str:
         return self.console_file.read_text()
 
+    def ready_signals(self) -> int:
+        return 0
+
     def lost(self) -> Loss | None:
         return self.loss
 

@@ -119,6 +119,9 @@ class SimulatedMachine:
             return text[: int(10 * (time.monotonic() - self._began))]
         return text
 
+    def ready_signals(self) -> int:
+        return 0
+
     def lost(self) -> Loss | None:
         return self._loss
 

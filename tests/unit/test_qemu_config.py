@@ -25,8 +25,8 @@ def _guest(**changes: object) -> Guest:
         "accelerator": "tcg", "cpu": "", "memory_mib": 1024, "vcpus": 3, "overlay": Path("/s/root.qcow2"),
         "disks": (), "macs": ("52:54:00:00:00:01",), "ssh_port": 2222, "ignition": Path("/s/a&b.ign"),
         "console": Path("/a/con,sole.txt"), "journal": Path("/a/journal.jsonl"),
-        "ignition_journal": Path("/a/ignition.jsonl"), "wake": Path("/s/wa,ke"), "security_models": (),
-        "owner_ids": (7, 8),
+        "ignition_journal": Path("/a/ignition.jsonl"), "wake": Path("/s/wa,ke"), "ready": Path("/s/ready"),
+        "security_models": (), "owner_ids": (7, 8),
     }  # fmt: skip
     return Guest(**(values | changes))  # type: ignore[arg-type]
 
