@@ -41,20 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         limits = clone_limits(args.clone_cache, args.clone_age)
         cache = cache_folder(args.kola_cache)
-        code = _gc(cache, run_id=args.run, dry_run=args.dry_run)
+        runs = [run for run in list_runs(cache) if args.run in {None, run.run_id}]
+        code = _gc(runs, dry_run=args.dry_run)
+        found = bool(runs)
         if args.run is None:
-            _gc_clones(CloneCache(cache / CLONE_FOLDER, limits), dry_run=args.dry_run)
+            found |= _gc_clones(CloneCache(cache / CLONE_FOLDER, limits), dry_run=args.dry_run)
+        if not found:
+            print("nothing to clean up" if args.run is None else f"no run {args.run} has left anything")
     except KolaError as e:
         print(f"ERROR: {e}", file=sys.stderr)
         return ExitCode.FAILED
     return code
 
 
-def _gc(cache: Path, *, run_id: str | None, dry_run: bool) -> int:
-    runs = [run for run in list_runs(cache) if run_id in {None, run.run_id}]
-    if not runs:
-        print("nothing to clean up" if run_id is None else f"no run {run_id} has left anything")
-        return ExitCode.PASSED
+def _gc(runs: Sequence[RunRecord], *, dry_run: bool) -> int:
     code = ExitCode.PASSED
     for run in runs:
         print(_describe(run))
@@ -70,12 +70,15 @@ def _gc(cache: Path, *, run_id: str | None, dry_run: bool) -> int:
     return code
 
 
-def _gc_clones(cache: CloneCache, *, dry_run: bool) -> None:
-    for removed in cache.collect(dry_run=dry_run):
+def _gc_clones(cache: CloneCache, *, dry_run: bool) -> bool:
+    """Tell whether there was anything."""
+    gone = cache.collect(dry_run=dry_run)
+    for removed in gone:
         done = "would go" if dry_run else "removed"
         print(f"saved machine {removed.key} ({removed.mib} MiB): {removed.why}: {done}")
     if cache.count():
         print(f"saved machines: {cache.count()}, {cache.size_mib()} MiB in {cache.folder}")
+    return bool(gone)
 
 
 def _describe(run: RunRecord) -> str:
