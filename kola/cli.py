@@ -17,7 +17,6 @@ from kola.runs import RunRecord, RunState, collect_run, list_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache = cache_folder(args.kola_cache)
         runs = [run for run in list_runs(cache) if args.run in {None, run.run_id}]
         code = _gc(runs, dry_run=args.dry_run)
-        found = bool(runs)
-        if args.run is None:
-            found |= _gc_clones(CloneCache(cache / CLONE_FOLDER, limits), dry_run=args.dry_run)
-        if not found:
-            print("nothing to clean up" if args.run is None else f"no run {args.run} has left anything")
+        clones = CloneCache(cache / CLONE_FOLDER, limits)
+        if args.run is not None:
+            print("" if runs else f"no run {args.run} has left anything\n", end="")
+        else:
+            print("" if _gc_clones(clones, dry_run=args.dry_run) or runs else "nothing to clean up\n", end="")
+            print(f"saved machines: {clones.count()}, {clones.size_mib()} MiB in {clones.folder}")
     except KolaError as e:
         print(f"ERROR: {e}", file=sys.stderr)
         return ExitCode.FAILED
@@ -76,8 +76,6 @@ def _gc_clones(cache: CloneCache, *, dry_run: bool) -> bool:
     for removed in gone:
         done = "would go" if dry_run else "removed"
         print(f"saved machine {removed.key} ({removed.mib} MiB): {removed.why}: {done}")
-    if cache.count():
-        print(f"saved machines: {cache.count()}, {cache.size_mib()} MiB in {cache.folder}")
     return bool(gone)
 
 
