@@ -171,12 +171,12 @@ class Link:
                 boot_id = connection.boot_id(timeout=limit, watch=self.raise_if_lost).strip()
             except (ConnectionLost, CommandTimeout) as e:
                 why = f" ({str(e).splitlines()[0]})"
-                boot_id = unlike
+                boot_id = ""
             except BaseException:
                 connection.close()
                 raise
             if boot_id in {"", unlike}:
-                why = why or _STILL_UP
+                why = _STILL_UP if boot_id else why
                 connection.close()
                 return False
             self._connection, self.boot_id = connection, boot_id

@@ -23,8 +23,15 @@ PROGRAMS = (
 """Of this host; nothing else of it can be run by name."""
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+OWN_BOOT_ID = "./" * 10 + "..//boot_id"
+"""The machine's, seen from its home folder. As long as the other: kola says in advance how much it sends."""
 TAG = "KOLA_SIMULATED"
 """Names the environment variable by which a machine's processes are found."""
+
+
+def redirected(text: str) -> str:
+    """Return what a machine is sent with its own boot id in the place of the host's, which never changes."""
+    return text.replace(BOOT_ID, OWN_BOOT_ID)
 
 
 def make_programs(folder: Path) -> None:
@@ -73,10 +80,8 @@ class Guest:
 
     def start(self, line: str) -> subprocess.Popen[bytes]:
         """Begin what the login shell is given."""
-        # The only file of the host that kola looks at, whoever reads it: it must change with a reboot.
-        line = line.replace(BOOT_ID, str(self.folder / "boot_id"))
         return subprocess.Popen(
-            ["/bin/bash", "-c", line],
+            ["/bin/bash", "-c", redirected(line)],
             cwd=self._home,
             env=self._environment,
             stdin=subprocess.PIPE,

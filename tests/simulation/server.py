@@ -17,6 +17,8 @@ from typing import ClassVar
 import paramiko
 from paramiko.common import MSG_CHANNEL_REQUEST
 
+from tests.simulation.guest import redirected
+
 BACKLOG = 16
 CHUNK = 64 << 10
 
@@ -157,7 +159,7 @@ def _feed(channel: paramiko.Channel, process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     with contextlib.suppress(OSError, EOFError), process.stdin:
         while data := channel.recv(CHUNK):
-            process.stdin.write(data)
+            process.stdin.write(redirected(data.decode("latin1")).encode("latin1"))
             process.stdin.flush()
 
 
