@@ -19,7 +19,8 @@ from kola import launcher as launcher_module
 from kola.flight import MACHINE_OVERHEAD_MIB, Flight
 from kola.images import Image
 from kola.keys import generate_key, write_client_key
-from kola.launcher import Launcher, Running
+from kola.launcher import Launcher, Running, Wanted
+from kola.ledger import State
 from kola.meter import Meter
 from kola.needs import Isolation, Needs
 from kola.platform import Platform, Prepared, Usage
@@ -85,6 +86,13 @@ class LocalLauncher(Launcher):
         if self.broken:
             raise TimeoutError(running.machine.name)
         self.booting.remove(running.machine.name)
+
+
+class CloningLauncher(LocalLauncher):
+    """As far as the flight can see, its machines are clones."""
+
+    def can_clone(self, wanted: Wanted) -> bool:
+        return wanted.clone
 
 
 class LocalFlight(Flight):
@@ -245,3 +253,91 @@ def test_cores_are_remembered_even_if_the_process_platform_measures_none(fly: Ne
     platform = flight.info.platform
     assert known.last_accelerator(platform, "x86_64") == "none"
     assert known.mean_cpus(Kind(platform, "x86_64", "none")) is None
+
+
+# -- machines made in advance ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cloning(fly: NewFlight, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalFlight]:
+    """A flight with room for three machines that makes the next test's in advance."""
+    monkeypatch.setattr(flight_module, "_is_lost", lambda _: False)  # without SSH every machine would be
+    with fly("run", eats=1) as flight:
+        launcher = flight.launcher
+        flight.launcher = CloningLauncher(flight.info, flight.platform, flight.progress, 1, flight.stack)
+        assert launcher.booting == []
+        yield flight
+
+
+def idle(flight: LocalFlight) -> list[str]:
+    return [entry.what for entry in flight.budget.usage().holders if entry.state is State.IDLE]
+
+
+def test_the_next_test_gets_the_machine_that_was_made_for_it(cloning: LocalFlight) -> None:
+    current = cloning.reserve(NEEDS, "current")
+    first = current.launch()
+    cloning.warm(NEEDS, "next", current)
+    wait_until(lambda: idle(cloning) == ["next (next)"], 10)
+    following = cloning.reserve(NEEDS, "next")
+    assert cloning.used_mib == 2 * DECLARED
+    assert [instance.name for instance in following.instances] == ["kola-run-main-2"]
+    machine = following.launch()
+    assert machine.name == "kola-run-main-2" != first.name
+    for reservation in (current, following):
+        reservation.close(failed=False)
+    cloning.await_used(0)
+
+
+def test_who_comes_too_early_waits_for_the_machine_that_is_being_made(cloning: LocalFlight) -> None:
+    cloning.warm(NEEDS, "next", None)
+    following = cloning.reserve(NEEDS, "next")
+    assert len(following.ready) == 1
+    following.close(failed=False)
+    cloning.await_used(0)
+
+
+def test_a_machine_made_in_advance_gives_way(cloning: LocalFlight) -> None:
+    cloning.warm(NEEDS, "next", None)
+    wait_until(lambda: idle(cloning) == ["next (next)"], 10)
+    everything = cloning.reserve(Needs(machines=3, spec=MachineSpec(memory_mib=900)), "needs all")
+    assert idle(cloning) == []
+    everything.close(failed=False)
+    cloning.await_used(0)
+
+
+def test_without_free_memory_nothing_is_made_in_advance(cloning: LocalFlight) -> None:
+    everything = cloning.reserve(Needs(machines=3, spec=NEEDS.spec), "takes all")
+    cloning.warm(NEEDS, "next", everything)
+    assert cloning._warming is not None
+    cloning._warming.result()  # it has looked, and found nothing
+    everything.close(failed=False)
+    following = cloning.reserve(NEEDS, "next")
+    assert following.ready == []
+    following.close(failed=False)
+
+
+def test_nothing_is_made_in_advance_for_a_first_boot_nor_given_to_one(cloning: LocalFlight) -> None:
+    first_boot = Needs(isolation=Isolation.FIRST_BOOT, spec=NEEDS.spec)
+    cloning.warm(first_boot, "next", None)
+    assert cloning._warming is None
+    cloning.warm(NEEDS, "other", None)
+    wait_until(lambda: idle(cloning) == ["other (next)"], 10)
+    reservation = cloning.reserve(first_boot, "next")
+    assert reservation.ready == []
+    reservation.close(failed=False)
+
+
+def test_a_shared_machine_that_is_in_use_is_not_made_twice(cloning: LocalFlight) -> None:
+    shared = Needs(isolation=Isolation.SHARED, spec=NEEDS.spec)
+    current = cloning.reserve(shared, "current")
+    machine = current.launch()
+    cloning.warm(shared, "next", current)
+    assert cloning._warming is None
+    current.close(failed=False)
+    cloning.warm(NEEDS, "fresh", None)  # that one has been used: a fresh one is made
+    fresh = cloning.reserve(NEEDS, "fresh")
+    assert [running.machine.name for running in fresh.ready] != [machine.name]
+    following = cloning.reserve(shared, "next")
+    assert following.launch() is machine
+    for reservation in (fresh, following):
+        reservation.close(failed=False)
