@@ -94,6 +94,15 @@ def kola_pytest(tmp_path: Path) -> Iterator[Callable[..., InnerRun]]:
             run.wait(60)
 
 
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of its own: the test OS is there, no saved machine, and nothing is known of earlier runs."""
+    folder = tmp_path_factory.mktemp("cache")  # not where pytest collects tests
+    common = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola")
+    (folder / "testos").symlink_to(common / "testos")
+    return folder
+
+
 def left_behind(run_id: str) -> list[str]:
     """Return what of a run is still there: processes that carry its id, and scratch folders."""
     found = []

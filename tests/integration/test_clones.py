@@ -52,15 +52,6 @@ def test_first_boot(machine):
 """
 
 
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of its own that has the test OS and no saved machine."""
-    folder = tmp_path_factory.mktemp("cache")  # not where pytest collects tests
-    common = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola")
-    (folder / "testos").symlink_to(common / "testos")
-    return folder
-
-
 def events(run: InnerRun, state: str) -> list[str]:
     log = run.folder / "kola-runs/latest/progress.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from kola.flight import MACHINE_OVERHEAD_MIB
 from tests.integration.conftest import InnerRun, needs_testos
@@ -21,9 +22,12 @@ def test_two_machines(machines, number):
 """
 
 
-def test_two_workers_that_want_two_machines_each_with_room_for_three(kola_pytest: Callable[..., InnerRun]) -> None:
+def test_two_workers_that_want_two_machines_each_with_room_for_three(
+    kola_pytest: Callable[..., InnerRun], cache: Path
+) -> None:
     budget = 3 * (640 + MACHINE_OVERHEAD_MIB)
-    run = kola_pytest("-n", "2", f"--memory-budget={budget}", files={"test_it.py": TWO_EACH})
+    arguments = ["-n", "2", f"--memory-budget={budget}", f"--kola-cache={cache}", "--no-clone"]
+    run = kola_pytest(*arguments, files={"test_it.py": TWO_EACH})
     assert run.wait(900) == 0, run.output
     tests = run.tests.values()
     assert {test["outcome"] for test in tests} == {"passed"}
