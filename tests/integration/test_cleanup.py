@@ -21,7 +21,7 @@ BOOTING = """
 import pytest
 
 @pytest.mark.parametrize("number", range(2))
-@pytest.mark.kola(memory_mib=768)
+@pytest.mark.kola(memory_mib=768, vcpus=1)  # two boot at once on two cores
 def test_boots(machine, number):
     machine.run("sleep 600", timeout=600)
 """
@@ -53,7 +53,7 @@ def kept_files(run: InnerRun) -> set[str]:
 
 
 def test_kill_of_the_controller(kola_pytest: Start) -> None:
-    run = kola_pytest("-n", "2", files={"test_it.py": BOOTING})
+    run = kola_pytest("--no-clone", "-n", "2", files={"test_it.py": BOOTING})
     wait_for_guests(run, 2)
     run.process.kill()
     run.wait()
@@ -65,7 +65,7 @@ def test_kill_of_the_controller(kola_pytest: Start) -> None:
 
 
 def test_kill_of_a_worker(kola_pytest: Start) -> None:
-    run = kola_pytest("-n", "2", "--max-worker-restart=0", files={"test_it.py": BOOTING})
+    run = kola_pytest("--no-clone", "-n", "2", "--max-worker-restart=0", files={"test_it.py": BOOTING})
     wait_for_guests(run, 2)
     victim = next(
         p for p in psutil.Process(run.process.pid).children() if "sys.stdin.readline" in " ".join(p.cmdline())
@@ -79,7 +79,7 @@ def test_kill_of_a_worker(kola_pytest: Start) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_interrupt_during_boot(kola_pytest: Start, workers: tuple[str, ...]) -> None:
-    run = kola_pytest(*workers, files={"test_it.py": BOOTING})
+    run = kola_pytest("--no-clone", *workers, files={"test_it.py": BOOTING})
     wait_for_guests(run, 2 if workers else 1)
     began = time.monotonic()
     os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
