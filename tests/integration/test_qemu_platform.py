@@ -351,6 +351,7 @@ def test_saving_on_a_full_disk_leaves_the_machine_alone(qemu: Qemu, idle: Prepar
     try:
         with qemu.launch(SMALL, CONFIG, name, idle) as machine:
             assert isinstance(machine, QemuInstance)
+            _await_boots(machine, 1)
             with pytest.raises(PlatformError, match="No space left on device"):
                 machine.save(tmp_path)
             assert machine.lost() is None

@@ -30,7 +30,7 @@ from kola.wait import wait_until
 from tests.integration.process_platform import machines
 
 ROOT = Path(__file__).parents[2]
-SOON = 5.0
+SOON = 20.0
 
 
 def identify(pid: int) -> ProcessId:
