@@ -83,6 +83,8 @@ def kola_pytest(tmp_path: Path) -> Iterator[Callable[..., InnerRun]]:
                 text=True,
                 env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/integration", "COLUMNS": "160"},
                 start_new_session=True,
+                # A shell's background job ignores Ctrl-C, and so would all that it starts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
             )
         started.append(InnerRun(tmp_path, process))
         return started[-1]
