@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.flight import Flight, Reservation, memory_mib
 from kola.ignition_validate import validate_with_tool
 from kola.needs import Needs, parse_needs
-from kola.order import Job
+from kola.plan import Plan
 from kola.platform import load_platform, platform_names
 from kola.progress import Follower
 from kola.reaper import attach
@@ -27,7 +26,7 @@ from kola.scheduler import KolaScheduling
 from kola.selection import skip_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
     from pathlib import Path
 
     from kola.machine import Machine
@@ -184,23 +183,15 @@ class KolaPlugin:
         """Take what a worker collected: the selected tests, or what is wrong with their markers."""
         if self.info is None or self.recorder is None:
             return
-        plan = json.loads(_plan_path(self.info, node.gateway.id).read_text())
-        if plan["errors"]:
-            raise pytest.UsageError("\n".join(plan["errors"]))
-        self.recorder.plan(plan["tests"])
+        plan = Plan.read(_plan_path(self.info, node.gateway.id))
+        if plan.errors:
+            raise pytest.UsageError("\n".join(plan.errors))
+        self.recorder.plan(plan.tests)
         if self._scheduler is not None and not self._scheduler.known:
-            self._scheduler.learn(*self._expect(self.info, plan))
-
-    def _expect(self, info: RunInfo, plan: dict[str, Any]) -> tuple[dict[str, Job], float]:
-        """Return what the scheduler has to know: the tests, and the seconds until a machine is up."""
-        accelerator = info.prepared.accelerator
-        known = read_durations(info.output.parent, platform=info.platform, arch=info.arch, accelerator=accelerator)
-        groups, machines = plan["groups"], plan["machines"]
-        jobs = {
-            nodeid: Job(0, groups.get(nodeid, ""), known.expected(nodeid), machines.get(nodeid, ""))
-            for nodeid in plan["tests"]
-        }
-        return jobs, known.boot
+            info = self.info
+            target = {"platform": info.platform, "arch": info.arch, "accelerator": info.prepared.accelerator}
+            known = read_durations(info.output.parent, **target)
+            self._scheduler.learn(plan.jobs(known), known.boot)
 
     # -- collection --------------------------------------------------------------------------------------------------
 
@@ -218,8 +209,14 @@ class KolaPlugin:
             if self.info is None or self.workerinput is None:
                 raise pytest.UsageError("\n".join(errors))
             items.clear()
-        if self.info is not None:
-            self._plan(self.info, items, errors)
+        if self.info is None:
+            return
+        collected = ((i.nodeid, i.stash.get(NEEDS, None), _first_line(getattr(i, "obj", None))) for i in items)
+        plan = Plan.of(collected, errors)
+        if self.recorder is not None:
+            self.recorder.plan(plan.tests)
+        else:
+            plan.write(_plan_path(self.info, self.worker))
 
     def _prepare_item(self, item: pytest.Item) -> None:
         marks = list(item.iter_markers("kola"))
@@ -257,27 +254,6 @@ class KolaPlugin:
                 f"{self.info.budget_mib} MiB (--memory-budget)"
             )
 
-    def _plan(self, info: RunInfo, items: Sequence[pytest.Item], errors: Sequence[str]) -> None:
-        tests = {}
-        groups = {}
-        machines = {}
-        for item in items:
-            needs = item.stash.get(NEEDS, None)
-            tests[item.nodeid] = {
-                "description": needs.description if needs else _first_line(getattr(item, "obj", None)),
-                "tags": list(needs.tags) if needs else [],
-                "isolation": needs.isolation.value if needs else "",
-            }
-            if needs:
-                machines[item.nodeid] = needs.machine_key()
-            if needs and needs.isolation == "shared":
-                groups[item.nodeid] = machines[item.nodeid]
-        if self.recorder is not None:
-            self.recorder.plan(tests)
-        else:
-            plan = {"errors": errors, "tests": tests, "groups": groups, "machines": machines}
-            _plan_path(info, self.worker).write_text(json.dumps(plan))
-
     # -- one test ----------------------------------------------------------------------------------------------------
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -311,11 +287,11 @@ class KolaPlugin:
         except pytest.skip.Exception:
             raise
         except Exception:
-            if reservation is not None and (text := _examine(reservation)[0]):
+            if reservation is not None and (text := terminal.findings(reservation)[0]):
                 item.add_report_section("call", "checks", text)
             raise
         if reservation is not None:
-            text, skipped = _examine(reservation)
+            text, skipped = terminal.findings(reservation)
             if skipped:
                 item.add_report_section("call", "checks skipped by the marker", skipped)
             if text:
@@ -402,19 +378,6 @@ def _plan_path(info: RunInfo, worker: str) -> Path:
 
 def _first_line(function: object) -> str:
     return next(iter((inspect.getdoc(function) or "").splitlines()), "") if function is not None else ""
-
-
-def _examine(reservation: Reservation) -> tuple[str, str]:
-    """Return what is wrong with the machines of a test, and what was found but is skipped by the marker."""
-    wrong, skipped = [], []
-    for machine, findings in reservation.examine():
-        bad, excused = checks.verdict(findings, reservation.needs.skip_checks)
-        if bad:
-            wrong.append(f"machine {machine.name} shows what must not be there:")
-            for finding in bad:
-                wrong += [f"  {finding}", *(f"      | {line}" for line in finding.context)]
-        skipped += [f"{machine.name}: {finding} ({reservation.needs.skip_checks[finding.rule]})" for finding in excused]
-    return "\n".join(wrong), "\n".join(skipped)
 
 
 # -- fixtures ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kola import checks
 from kola.clonecache import CloneCache
 from kola.clones import CLONE_FOLDER, CLONED
 from kola.platform import load_platform
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from kola.flight import Reservation
     from kola.machine import Machine
     from kola.parallel import Workers
     from kola.progress import Event
@@ -81,6 +83,19 @@ def image_progress(reporter: Any) -> Callable[[str, int, int], None] | None:
             reporter.write_line(f"kola: {what}: {100 * done // total if total else 0} %")
 
     return show
+
+
+def findings(reservation: Reservation) -> tuple[str, str]:
+    """Look at the machines of a test; return what is wrong with them, and what was found but the marker skips."""
+    wrong, skipped = [], []
+    for machine, found in reservation.examine():
+        bad, excused = checks.verdict(found, reservation.needs.skip_checks)
+        if bad:
+            wrong.append(f"machine {machine.name} shows what must not be there:")
+            for finding in bad:
+                wrong += [f"  {finding}", *(f"      | {line}" for line in finding.context)]
+        skipped += [f"{machine.name}: {finding} ({reservation.needs.skip_checks[finding.rule]})" for finding in excused]
+    return "\n".join(wrong), "\n".join(skipped)
 
 
 def last_words(machine: Machine, ssh: str) -> str:

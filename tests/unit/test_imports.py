@@ -77,6 +77,7 @@ LAYERS = {
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,
+    "plan": TOP,
     "plugin": TOP,
     "recording": TOP,
     "scheduler": TOP,
