@@ -22,6 +22,12 @@ TESTOS = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola") / "te
 needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason="the test OS is not built (ci/testos/build)")
 
 
+def heed_signals() -> None:
+    """Undo what a background job (SIGINT) and nohup (SIGHUP) make all processes below them ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass
 class InnerRun:
     """A pytest process with the plugin: started in its own folder, with its own output folder."""
@@ -83,8 +89,7 @@ def kola_pytest(tmp_path: Path) -> Iterator[Callable[..., InnerRun]]:
                 text=True,
                 env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/integration", "COLUMNS": "160"},
                 start_new_session=True,
-                # A shell's background job ignores Ctrl-C, and so would all that it starts.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
+                preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
             )
         started.append(InnerRun(tmp_path, process))
         return started[-1]

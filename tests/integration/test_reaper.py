@@ -27,6 +27,7 @@ from kola.process import ProcessId
 from kola.reaper import attach, start_reaper
 from kola.runs import RunRecord, RunState, collect_run, list_runs
 from kola.wait import wait_until
+from tests.integration.conftest import heed_signals
 from tests.integration.process_platform import machines
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,7 @@ class Run:
             stdout=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
+            preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
         )
         hello = self.hear()
         self.reaper = identify(hello["reaper"])
