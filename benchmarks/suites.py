@@ -20,7 +20,7 @@ from kola.usage import Kind, UsageStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SMALL, BOOTS, MANY = 20, 8, 500
+SMALL, BOOTS, MANY = 20, 4, 500
 SUITE = """
 import pytest
 
