@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .output import Output
+from .plan import Step
 
-# Images kept beside the newest; stage results kept for each stage.
-KEEP_IMAGES = 3
-KEEP_STAGES = 2
+# Images kept beside those in use; stage results kept for each stage.
+KEEP_IMAGES = 2
+KEEP_STAGES = 6
 
 
 def _sudo_user() -> pwd.struct_passwd | None:
@@ -55,13 +56,9 @@ class Cache:
         """Work in progress; whoever holds the lock owns all of it."""
         return self.folder / "tmp"
 
-    def image(self, key: str) -> Path:
-        """The folder of a finished image."""
-        return self.folder / key
-
-    def stage(self, name: str, key: str) -> Path:
-        """The folder of a stage's result."""
-        return self.stages / f"{name}-{key}"
+    def place(self, step: Step) -> Path:
+        """The folder of a step's result."""
+        return self.folder / step.key if step.stage.name == "image" else self.stages / f"{step.stage.name}-{step.key}"
 
     def make(self) -> None:
         """Make the folder; under sudo, what is above it belongs to the person, whose tools use it too."""
@@ -133,8 +130,10 @@ class Cache:
         fresh.replace(link)
 
     def prune(self, output: Output, *, keep: set[Path]) -> None:
-        """Remove all but the newest results; never those just used."""
+        """Remove all but the newest results; never those just used, nor images that a link names."""
+        linked = {path.resolve() for path in self.folder.iterdir() if path.is_symlink()}
         images = [path.parent for path in self.folder.glob("*/image.json") if not path.parent.is_symlink()]
+        images = [path for path in images if path not in linked]
         groups = [(images, KEEP_IMAGES)]
         names = {path.name.rpartition("-")[0] for path in self.stages.iterdir()}
         groups += [(list(self.stages.glob(f"{name}-*")), KEEP_STAGES) for name in sorted(names)]

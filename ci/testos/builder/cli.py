@@ -13,7 +13,9 @@ from .definition import Definition
 from .errors import BuildError
 from .mounts import enter_namespace, in_namespace
 from .output import Output
-from .stages import STAGES, Job, Stage, keys, version
+from .plan import Step, plan
+from .stages import STAGES, Job
+from .variants import releases, with_variant
 
 _DESCRIPTION = """Build the test OS: a small OSTree system that behaves like Fedora CoreOS where kola looks.
 Stages whose inputs have not changed are taken from the cache; with nothing changed this takes no time."""
@@ -24,10 +26,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ci/testos/build",
         description=_DESCRIPTION,
-        epilog="The result is CACHE/testos/x86_64/disk.qcow2 with image.json beside it; CACHE is $KOLA_CACHE, or "
-        "kola in the user's cache folder. Needs root.",
+        epilog="The result is CACHE/testos/x86_64/ (of a variant: x86_64-NAME/) with disk.qcow2, image.json and the "
+        "repository of updates; CACHE is $KOLA_CACHE, or kola in the user's cache folder. Needs root.",
     )
     parser.add_argument("--verbose", action="store_true", help="show what the tools print instead of logging it only")
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="build a variant: a folder in ci/testos/variants, or the path of one (with a '/'); "
+        "`--image testos:NAME` boots it",
+    )
     parser.add_argument("--stages", action="store_true", help="list stages, keys and what is cached; build nothing")
     parser.add_argument(
         "--refresh",
@@ -38,12 +46,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def build(definition: Definition, cache: Cache, *, verbose: bool) -> Path:
+def build(series: Sequence[Definition], cache: Cache, *, link: str, verbose: bool) -> Path:
     """Run the stages that are not cached; returns the image's folder."""
-    found = keys(definition, cache.refreshed())
-    final = cache.image(found["disk"])
+    steps = plan(series, cache.refreshed())
+    final = cache.place(steps[-1])
     if (final / "image.json").exists():
-        cache.point(definition.arch, final.name)
+        cache.point(link, final.name)
         return final
     check_host(cache.folder)
     enter_namespace()
@@ -52,53 +60,40 @@ def build(definition: Definition, cache: Cache, *, verbose: bool) -> Path:
         cache.folder.joinpath("logs").mkdir(exist_ok=True)
         output = Output(log=cache.folder / "logs" / "build.log", verbose=verbose)
         output.log.write_text("")
-        done: dict[str, Path] = {}
-        for stage in STAGES:
-            place = final if stage.name == "disk" else cache.stage(stage.name, found[stage.name])
-            if not place.exists():
-                job_version = version(definition, found)
-                _run(stage, definition, cache, output, inputs=done, place=place, job_version=job_version)
-            done[stage.name] = place
-        cache.point(definition.arch, final.name)
-        cache.prune(output, keep=set(done.values()))
+        for step in steps:
+            if not cache.place(step).exists():
+                _run(step, cache, output)
+        cache.point(link, final.name)
+        cache.prune(output, keep={cache.place(step) for step in steps})
         cache.clean_scratch()
     return final
 
 
-def _run(
-    stage: Stage,
-    definition: Definition,
-    cache: Cache,
-    output: Output,
-    *,
-    inputs: dict[str, Path],
-    place: Path,
-    job_version: str,
-) -> None:
-    with output.stage(stage.name, stage.what), cache.workspace() as folder:
+def _run(step: Step, cache: Cache, output: Output) -> None:
+    stage, place = step.stage, cache.place(step)
+    which = f", release {step.definition.release}" if not stage.once and step.definition.release > 1 else ""
+    with output.stage(stage.name, stage.what + which), cache.workspace() as folder:
         result = folder / place.name
         result.mkdir()
         stage.build(
             Job(
-                definition=definition,
+                definition=step.definition,
                 output=output,
-                inputs={name: inputs[name] for name in stage.needs},
+                inputs={name: cache.place(one) for name, one in step.inputs.items()},
                 scratch=folder,
                 result=result,
-                version=job_version,
+                version=step.version,
             )
         )
         cache.publish(result, place)
 
 
-def list_stages(definition: Definition, cache: Cache) -> None:
+def list_stages(series: Sequence[Definition], cache: Cache) -> None:
     """Say what is cached."""
-    found = keys(definition, cache.refreshed())
-    for stage in STAGES:
-        key = found[stage.name]
-        place = cache.image(key) if stage.name == "disk" else cache.stage(stage.name, key)
-        state = "cached" if place.exists() else "to build"
-        print(f"{stage.name:<10} {key}  {state:<8}  {stage.what}")
+    for step in plan(series, cache.refreshed()):
+        state = "cached" if cache.place(step).exists() else "to build"
+        release = "" if step.stage.once else str(step.definition.release)
+        print(f"{step.stage.name:<10} {release:<2} {step.key}  {state:<8}  {step.stage.what}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,14 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     try:
-        definition, cache = Definition(), Cache.default()
+        series, cache = releases(), Cache.default()
+        link = series[0].arch
+        if options.variant:
+            series = with_variant(series, options.variant)
+            link += series[0].name.removeprefix(Definition.name)
         if options.stages:
-            list_stages(definition, cache)
+            list_stages(series, cache)
             return 0
         if options.refresh and not in_namespace():
             check_host(cache.folder)
             cache.refresh(options.refresh)
-        final = build(definition, cache, verbose=options.verbose)
+        final = build(series, cache, link=link, verbose=options.verbose)
     except BuildError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 1

@@ -9,9 +9,9 @@ from .errors import BuildError
 HERE = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
 
+# The kernel is not among them: it is a stage of its own, so that a release with another one needs no other root.
 PACKAGES = (
-    # kernel and boot
-    "linux-image-cloud-amd64",
+    # boot
     "dracut",
     "dracut-network",
     "ignition",
@@ -126,10 +126,13 @@ class Definition:
     """Everything that decides what comes out. A variant is `dataclasses.replace` of this."""
 
     name: str = "testos"
-    major: int = 1
+    # The first number of the version; updates lead from one release to the next.
+    release: int = 1
     arch: str = "x86_64"
     suite: str = "trixie"
     packages: tuple[str, ...] = PACKAGES
+    kernel_suite: str = "trixie"
+    kernel_package: str = "linux-image-cloud-amd64"
     # GRUB reads BLS entries (blsuki) since 2.14, which the suite does not have yet; only its boot files are taken.
     grub_suite: str = "forky"
     grub_packages: tuple[str, ...] = ("grub-pc-bin", "grub2-common")
@@ -138,12 +141,17 @@ class Definition:
     selinux_booleans: tuple[str, ...] = ("systemd_tmpfiles_manage_all=1",)
     # Folders of real files: later folders win, so a variant appends one.
     overlays: tuple[Path, ...] = (HERE / "overlay",)
+    # Paths, relative to the root, that are taken out of the tree; programs that are run in it at the very end.
+    removed: tuple[str, ...] = ()
+    scripts: tuple[Path, ...] = ()
     initramfs: Path = HERE / "initramfs"
     policy: Path = HERE / "policy"
+    # Folders of CIL modules that are installed over the distribution's policy.
+    policy_modules: tuple[Path, ...] = (HERE / "policy/modules",)
     boot: Path = HERE / "boot"
     layout: DiskLayout = field(default_factory=DiskLayout)
     ignition_max: str = "3.3.0"
-    capabilities: tuple[str, ...] = ("audit", "ignition", "ostree", "podman", "selinux", "systemd")
+    capabilities: tuple[str, ...] = ("audit", "ignition", "ostree", "podman", "selinux", "systemd", "updates")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):
@@ -159,6 +167,8 @@ class Definition:
         bad = [argument for argument in self.kernel_arguments if not argument or re.search(r"\s", argument)]
         if bad:
             raise BuildError(f"not one kernel argument: {bad[0]!r}")
-        for folder in (*self.overlays, self.initramfs, self.policy, self.boot):
+        if self.release < 1:
+            raise BuildError(f"releases are counted from 1, not from {self.release}")
+        for folder in (*self.overlays, *self.policy_modules, self.initramfs, self.policy, self.boot):
             if not folder.is_dir():
                 raise BuildError(f"the definition names a folder that is not there: {folder}")

@@ -1,7 +1,5 @@
 """Stage `disk`: partition table, boot loader, a deployment of the commit, qcow2."""
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import grub
-from .commit import REF, Committed
+from .commit import REF
 from .definition import MIB, Definition, DiskLayout
 from .errors import BuildError
 from .mounts import chroot_mounts, loop_options, mounted, overlay
 from .output import Output
 
 _STATEROOT = "testos"
+# What the installed system follows; overlay/etc/ostree/remotes.d says where it is.
+REMOTE = "testos"
 _CONTEXT = "system_u:object_r:{}:s0"
 _LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 _ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -59,7 +59,7 @@ def sfdisk_script(table: dict[str, Partition]) -> str:
 
 
 def build(definition: Definition, output: Output, inputs: dict[str, Path], scratch: Path, result: Path) -> None:
-    """Make the disk, then its compressed image and the sidecar that kola reads."""
+    """Make the disk, then its compressed image."""
     raw = scratch / "disk.raw"
     table = partitions(definition.layout)
     with raw.open("wb") as file:
@@ -74,29 +74,6 @@ def build(definition: Definition, output: Output, inputs: dict[str, Path], scrat
     image = result / "disk.qcow2"
     output.run(["qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", "-m", "2", raw, image])
     raw.unlink()
-    committed = Committed.read(inputs["commit"])
-    (result / "image.json").write_text(json.dumps(sidecar(definition, committed, result.name, image), indent=2) + "\n")
-
-
-def sidecar(definition: Definition, committed: Committed, key: str, image: Path) -> dict[str, object]:
-    """What is said about the image."""
-    with image.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "schema": 1,
-        "name": definition.name,
-        "version": committed.version,
-        "build_id": key,
-        "arch": definition.arch,
-        "file": image.name,
-        "sha256": checksum,
-        "distro": "testos",
-        "stream": "testos",
-        "ignition_max": definition.ignition_max,
-        "capabilities": list(definition.capabilities),
-        "commit": committed.commit,
-        "kernel": committed.kernel,
-    }
 
 
 def _make_file_systems(output: Output, tools: Path, raw: Path, table: dict[str, Partition]) -> None:
@@ -152,13 +129,13 @@ def _deploy(definition: Definition, output: Output, tools: Path, sysroot: Path, 
     for setting in ("sysroot.readonly true", "sysroot.bootloader none", "sysroot.bootprefix false"):
         output.run([*local, "config", "set", *setting.split()])
     with mounted(output, "--bind", repo, at=tools / "run/repo"):
-        output.run([*local, "pull-local", "--disable-fsync", "/run/repo", REF])
+        output.run([*local, "pull-local", "--disable-fsync", f"--remote={REMOTE}", "/run/repo", REF])
     (boot / "loader.0").mkdir()
     (boot / "loader").symlink_to("loader.0")
     (boot / "grub2").mkdir()
     shutil.copy(definition.boot / "grub.cfg", boot / "grub2/grub.cfg")
     kargs = [f"--karg-append={argument}" for argument in definition.kernel_arguments]
-    output.run([*admin, "deploy", f"--os={_STATEROOT}", *kargs, REF])
+    output.run([*admin, "deploy", f"--os={_STATEROOT}", *kargs, f"{REMOTE}:{REF}"])
     (boot / "ignition.firstboot").touch()
 
 

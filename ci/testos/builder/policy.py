@@ -17,7 +17,8 @@ def build(definition: Definition, output: Output, root: Path, scratch: Path, res
         shutil.copytree(tree / "var/lib/selinux", tree / _STORE, dirs_exist_ok=True)
         shutil.copy(definition.policy / "semanage.conf", tree / _STORE / "semanage.conf")
         shutil.copy(definition.policy / "config", tree / _STORE / "config")
-        shutil.copytree(definition.policy / "modules", tree / "run/modules")
+        for folder in definition.policy_modules:
+            shutil.copytree(folder, tree / "run/modules", dirs_exist_ok=True)
         aliases = tree / _STORE / "default/contexts/files/file_contexts.subs_dist"
         with aliases.open("a") as file:
             file.write((definition.policy / "file_contexts.subs").read_text())

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 from .definition import Definition
-from .errors import BuildError
 from .output import Output
 
 # What nobody reads on a test machine.
@@ -47,20 +46,10 @@ def mmdebstrap(
     mirror = host_mirror()
     if mirror:
         command.append(mirror)
-    # INITRD=No: the kernel package would make an initramfs that the initramfs stage makes again, properly.
-    output.run(command, env={"INITRD": "No"})
+    output.run(command)
 
 
 def build(definition: Definition, output: Output, result: Path) -> None:
     """Install the packages."""
     extra = tuple(f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED)
     mmdebstrap(output, definition.suite, definition.packages, variant="minbase", target=result / "root", extra=extra)
-    kernel_version(result / "root")
-
-
-def kernel_version(root: Path) -> str:
-    """The one kernel in the tree."""
-    found = sorted(path.name for path in (root / "usr/lib/modules").iterdir())
-    if len(found) != 1:
-        raise BuildError(f"the tree must hold one kernel, not {len(found)}: {', '.join(found) or 'none'}")
-    return found[0]

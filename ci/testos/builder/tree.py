@@ -3,12 +3,13 @@
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from . import kernel
 from .definition import Definition
 from .output import Output
-from .root import kernel_version
+from .signing import PUBLIC_KEY
 
 # Top-level folders whose content belongs to the machine and lives in /var.
 _TO_VAR = {"home": "var/home", "root": "var/roothome", "opt": "var/opt", "srv": "var/srv", "mnt": "var/mnt"}
@@ -24,7 +25,7 @@ _NOT_IN_AN_IMAGE = (
 _SECRET_FOLDERS = {"sudoers.d": 0o440}
 
 
-def configure(definition: Definition, output: Output, tree: Path, *, initramfs: Path, selinux: Path) -> str:
+def configure(definition: Definition, output: Output, tree: Path, inputs: Mapping[str, Path]) -> str:
     """Everything that still needs a Debian-shaped tree; returns the kernel's version."""
     for name in _NOT_IN_AN_IMAGE:
         (tree / name).unlink(missing_ok=True)
@@ -36,7 +37,9 @@ def configure(definition: Definition, output: Output, tree: Path, *, initramfs: 
     for folder in definition.overlays:
         copy_overlay(folder, tree)
     shutil.rmtree(tree / "etc/selinux")
-    shutil.copytree(selinux, tree / "etc/selinux", symlinks=True)
+    shutil.copytree(inputs["policy"] / "selinux", tree / "etc/selinux", symlinks=True)
+    (tree / "usr/share/pki").mkdir(exist_ok=True)
+    shutil.copy(inputs["signing"] / PUBLIC_KEY, tree / "usr/share/pki" / PUBLIC_KEY)
 
     # Enablement is what our preset says and nothing that a package's installation left.
     enabled = tree / "etc/systemd/system"
@@ -51,11 +54,15 @@ def configure(definition: Definition, output: Output, tree: Path, *, initramfs: 
         mask.unlink(missing_ok=True)
         mask.symlink_to("/dev/null")
 
-    kernel = kernel_version(tree)
-    modules = tree / "usr/lib/modules" / kernel
-    shutil.copy(tree / f"boot/vmlinuz-{kernel}", modules / "vmlinuz")
-    shutil.copy(initramfs, modules / "initramfs.img")
-    return kernel
+    version = kernel.add(inputs["kernel"], tree)
+    shutil.copy(inputs["initramfs"] / "initramfs.img", tree / "usr/lib/modules" / version / "initramfs.img")
+    for name in definition.removed:
+        remove(tree / name)
+    for number, script in enumerate(definition.scripts):
+        inside = f"run/configure-{number}"
+        shutil.copy(script, tree / inside)
+        output.run(["chroot", tree, f"/{inside}"])
+    return version
 
 
 def copy_overlay(source: Path, tree: Path) -> None:
@@ -96,8 +103,6 @@ def rearrange(tree: Path) -> None:
     (tree / "usr/local").symlink_to("../var/usrlocal")
     for link in tree.glob("*.old"):
         link.unlink()
-    for name in ("vmlinuz", "initrd.img"):
-        (tree / name).unlink(missing_ok=True)
 
 
 def tmpfiles_paths(files: Iterable[Path]) -> frozenset[str]:

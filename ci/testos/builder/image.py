@@ -1,0 +1,58 @@
+"""Stage `image`: what kola finds: the disk, the updates that lead on from it, and a description of both."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from .commit import Committed
+from .definition import Definition
+from .disk import REMOTE
+from .updates import UNSIGNED, WRONGLY_SIGNED, Updates
+
+DISK = "disk.qcow2"
+REPOSITORY = "updates"
+
+
+def build(definition: Definition, inputs: dict[str, Path], result: Path) -> None:
+    """Put both into one folder, as links to the same files, and write image.json."""
+    os.link(inputs["disk"] / DISK, result / DISK)
+    shutil.copytree(inputs["updates"] / "repo", result / REPOSITORY, copy_function=os.link, symlinks=True)
+    with (result / DISK).open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    described = description(
+        definition, Committed.read(inputs["commit"]), Updates.read(inputs["updates"]), result.name, checksum
+    )
+    (result / "image.json").write_text(json.dumps(described, indent=2) + "\n")
+
+
+def description(
+    definition: Definition, installed: Committed, updates: Updates, key: str, checksum: str
+) -> dict[str, object]:
+    """What is said about the image."""
+    return {
+        "schema": 1,
+        "name": definition.name,
+        "version": installed.version,
+        "build_id": key,
+        "arch": definition.arch,
+        "file": DISK,
+        "sha256": checksum,
+        "distro": "testos",
+        "stream": "testos",
+        "ignition_max": definition.ignition_max,
+        "capabilities": list(definition.capabilities),
+        "commit": installed.commit,
+        "kernel": installed.kernel,
+        "updates": {
+            "repo": REPOSITORY,
+            "remote": REMOTE,
+            "releases": [
+                {"version": one.version, "commit": one.commit, "kernel": one.kernel, "ref": one.ref}
+                for one in updates.releases
+            ],
+            "unsigned": {"commit": updates.unsigned, "ref": UNSIGNED},
+            "wrongly_signed": {"commit": updates.wrongly_signed, "ref": WRONGLY_SIGNED},
+        },
+    }
