@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
+from kola.releases import Releases, read_releases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from kola.imagefile import Progress
 
 FORMS = (
-    "testos, a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], build:DIR[@ID]"
+    "testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], "
+    "build:DIR[@ID]"
 )
 _METADATA_SCHEMA = 1
 _ANY = (r".*", "a string")
@@ -66,6 +68,7 @@ class Image:
         stream: empty if unknown.
         ignition_max: the highest Ignition spec version that it understands, such as ``3.4.0``; None if unknown.
         capabilities: what its operating system has (``ostree``, ``podman``...); None if unknown, then all is assumed.
+        updates: what it can be updated to; None if nothing is at hand.
     """
 
     path: Path
@@ -80,6 +83,28 @@ class Image:
     stream: str = ""
     ignition_max: str | None = None
     capabilities: frozenset[str] | None = None
+    updates: Releases | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return builtin types only."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "path": str(self.path),
+            "capabilities": None if self.capabilities is None else sorted(self.capabilities),
+            "updates": None if self.updates is None else self.updates.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Image:
+        """Return what ``to_plain`` took apart."""
+        capabilities, updates = plain["capabilities"], plain["updates"]
+        return cls(
+            **plain
+            | {
+                "path": Path(plain["path"]),
+                "capabilities": None if capabilities is None else frozenset(capabilities),
+                "updates": None if updates is None else Releases.from_plain(updates),
+            }
+        )
 
 
 def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | None = None) -> Image:
@@ -106,10 +131,10 @@ def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | Non
 
 
 def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None) -> Image:
-    if reference == "testos":
-        return _test_os(cache, arch, progress)
-    path = Path(reference).expanduser()
     scheme, colon, rest = reference.partition(":")
+    if scheme == "testos":
+        return _test_os(reference, rest, cache, arch, progress)
+    path = Path(reference).expanduser()
     if colon and scheme in _RESOLVERS and not path.exists():
         return _RESOLVERS[scheme](reference, rest)
     if not path.exists():
@@ -124,14 +149,12 @@ def _not_yet(reference: str, _rest: str) -> Image:
 _RESOLVERS: dict[str, Callable[[str, str], Image]] = {"stream": _not_yet, "build": _not_yet}
 
 
-def _test_os(cache: Path, arch: Arch, progress: Progress | None) -> Image:
-    folder = cache / "testos" / arch.name
+def _test_os(reference: str, variant: str, cache: Path, arch: Arch, progress: Progress | None) -> Image:
+    folder = cache / "testos" / (f"{arch.name}-{variant}" if variant else arch.name)
     if not (folder / "image.json").exists():
-        raise ConfigError(
-            f"image testos: not built for {arch.name} (no {folder / 'image.json'}); "
-            "run ci/testos/build (as root) or ci/demo"
-        )
-    return _from_path("testos", folder, cache, progress)
+        what = f"ci/testos/build --variant {variant} (as root)" if variant else "ci/testos/build (as root) or ci/demo"
+        raise ConfigError(f"image {reference}: not built for {arch.name} (no {folder / 'image.json'}); run {what}")
+    return _from_path(reference, folder, cache, progress)
 
 
 def _from_path(reference: str, path: Path, cache: Path, progress: Progress | None) -> Image:
@@ -163,6 +186,7 @@ def _from_path(reference: str, path: Path, cache: Path, progress: Progress | Non
         reference=reference,
         capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
         ignition_max=known.get("ignition_max"),
+        updates=known.get("updates"),
         **{name: known.get(name, "") for name in ("name", "version", "build_id", "arch", "distro", "stream")},
     )
 
@@ -215,6 +239,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     capabilities = known.get("capabilities", [])
     if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
         raise ConfigError(f"{path}: capabilities: expected a list of strings")
+    if "updates" in known:
+        known["updates"] = read_releases(known["updates"], path)
     if known.get("arch"):
         try:
             known["arch"] = get_arch(known["arch"]).name

@@ -76,9 +76,7 @@ class RunInfo:
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only: the way to xdist's workers carries nothing else."""
         plain = asdict(self)
-        plain["image"]["path"] = str(self.image.path)
-        capabilities = self.image.capabilities
-        plain["image"]["capabilities"] = None if capabilities is None else sorted(capabilities)
+        plain["image"] = self.image.to_plain()
         for key in ("output", "scratch", "cache"):
             plain[key] = str(plain[key])
         return plain
@@ -86,10 +84,6 @@ class RunInfo:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> RunInfo:
         """Return what ``to_plain`` took apart."""
-        image = dict(plain["image"])
-        capabilities = image["capabilities"]
-        image["path"] = Path(image["path"])
-        image["capabilities"] = None if capabilities is None else frozenset(capabilities)
         prepared = {**plain["prepared"], "notes": tuple(plain["prepared"]["notes"])}
         paths = {key: Path(plain[key]) for key in ("output", "scratch", "cache")}
         return cls(
@@ -97,7 +91,7 @@ class RunInfo:
                 **plain,
                 **paths,
                 "options": load_platform(plain["platform"]).Options(**plain["options"]),
-                "image": images.Image(**image),
+                "image": images.Image.from_plain(plain["image"]),
                 "prepared": Prepared(**prepared),
                 "clone_limits": Limits(**plain["clone_limits"]),
             }

@@ -434,7 +434,7 @@ def test_other_architecture(disks: dict[str, Path], tmp_path: Path) -> None:
 
 
 FORMS = (
-    "accepted: testos, a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), "
+    "accepted: testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), "
     "stream:NAME[@VERSION], build:DIR[@ID]"
 )
 
@@ -465,3 +465,41 @@ def test_cache_that_cannot_be_written(disks: dict[str, Path], tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     message = refusal(disks["plain"], tmp_path / "file")
     assert message == f"image {disks['plain']}: {tmp_path / 'file' / 'digests'}: Not a directory"
+
+
+def with_updates(folder: Path, updates: object) -> Path:
+    """A folder with a tiny image whose image.json says this of its updates."""
+    folder.mkdir()
+    (folder / "repo").mkdir()
+    (folder / "repo/config").write_text("[core]\nmode=archive-z2\n")
+    (folder / "disk.raw").write_bytes(b"\0" * 1024 * 1024)
+    (folder / "image.json").write_text(json.dumps({"schema": 1, "file": "disk.raw", "updates": updates}))
+    return folder
+
+
+UPDATES = {"repo": "repo", "remote": "os", "releases": [{"commit": "a" * 64, "ref": "os/stable", "version": "1.0"}]}
+
+
+def test_updates_are_found_beside_the_image_and_travel_to_workers(tmp_path: Path) -> None:
+    folder = with_updates(tmp_path / "image", UPDATES | {"unsigned": {"commit": "b" * 64, "ref": "os/unsigned"}})
+    image = resolve(str(folder), cache=tmp_path / "cache", arch=get_arch("x86_64"))
+    assert image.updates is not None
+    assert image.updates.repo == folder / "repo"
+    assert image.updates.releases[0].version == "1.0"
+    assert image.updates.wrongly_signed is None
+    assert Image.from_plain(json.loads(json.dumps(image.to_plain()))) == image
+
+
+@pytest.mark.parametrize(
+    ("updates", "message"),
+    [
+        ("repo", "updates: expected an object with repo, remote"),
+        (UPDATES | {"releases": [{"commit": "a"}]}, "each with commit and ref"),
+        (UPDATES | {"releases": []}, "expected at least one"),
+        (UPDATES | {"repo": "elsewhere"}, "no OSTree repository in"),
+    ],
+)
+def test_broken_updates_are_one_line(tmp_path: Path, updates: object, message: str) -> None:
+    folder = with_updates(tmp_path / "image", updates)
+    with pytest.raises(ConfigError, match=message):
+        resolve(str(folder), cache=tmp_path / "cache", arch=get_arch("x86_64"))

@@ -42,6 +42,7 @@ LAYERS = {
     "progress": LEAVES,
     "provision": LEAVES,
     "qcow2": LEAVES,
+    "releases": LEAVES,
     "results": LEAVES,
     "slots": LEAVES,
     "spec": LEAVES,

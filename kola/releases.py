@@ -1,0 +1,82 @@
+"""The releases that an image can be updated to: what its ``image.json`` says under ``updates``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kola.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Release:
+    """One commit of an operating system.
+
+    Attributes:
+        commit: OSTree checksum.
+        ref: the branch that it is on.
+        version: empty if unknown.
+        kernel: as ``uname -r`` prints it; empty if unknown.
+    """
+
+    commit: str
+    ref: str
+    version: str = ""
+    kernel: str = ""
+
+
+@dataclass(frozen=True)
+class Releases:
+    """An OSTree repository on this host with updates for an image.
+
+    Attributes:
+        repo: its folder, in OSTree's archive mode: what a web server gives out.
+        remote: the remote that the image follows by its own configuration.
+        releases: first to last; the first is what the image has installed.
+        unsigned: the last release again, as a commit that nobody signed; None if there is none.
+        wrongly_signed: the same, signed by a key that the image does not trust; None if there is none.
+    """
+
+    repo: Path
+    remote: str
+    releases: tuple[Release, ...]
+    unsigned: Release | None = None
+    wrongly_signed: Release | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return builtin types only."""
+        return asdict(self) | {"repo": str(self.repo)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Releases:
+        """Return what ``to_plain`` took apart."""
+        return cls(
+            repo=Path(plain["repo"]),
+            remote=plain["remote"],
+            releases=tuple(Release(**one) for one in plain["releases"]),
+            **{name: Release(**plain[name]) for name in ("unsigned", "wrongly_signed") if plain.get(name) is not None},
+        )
+
+
+def read_releases(known: object, source: Path) -> Releases:
+    """Check what an ``image.json`` says under ``updates``.
+
+    Args:
+        known: the value.
+        source: the file; the repository is relative to its folder.
+
+    Raises:
+        ConfigError: not what it should be, or the repository is not there.
+    """
+    expected = "an object with repo, remote and a list of releases, each with commit and ref"
+    try:
+        releases = Releases.from_plain(known)  # type: ignore[arg-type]
+    except (KeyError, TypeError):
+        raise ConfigError(f"{source}: updates: expected {expected}") from None
+    repo = source.parent / releases.repo
+    if not (repo / "config").is_file():
+        raise ConfigError(f"{source}: updates: no OSTree repository in {repo}")
+    if not releases.releases:
+        raise ConfigError(f"{source}: updates: releases: expected at least one")
+    return Releases(repo.resolve(), releases.remote, releases.releases, releases.unsigned, releases.wrongly_signed)
