@@ -27,6 +27,7 @@ LAYERS = {
     "command": LEAVES,
     "diagnose": LEAVES,
     "durations": LEAVES,
+    "bugs": LEAVES,
     "errors": LEAVES,
     "faults": LEAVES,
     "guest": LEAVES,
