@@ -10,11 +10,13 @@ from kola.errors import ConfigError
 from kola.flight import Reservation
 from kola.httpd import HttpServer
 from kola.platform import load_platform
+from kola.registry import Registry
 from kola.spec import Capability
 from kola.tls import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
     from kola.machine import Machine
 
@@ -22,7 +24,7 @@ RESERVATION = pytest.StashKey[Reservation]()
 """What the test may launch; there while its fixtures live."""
 
 MACHINES = frozenset({"machine", "machines", "flight"})
-SERVICES = frozenset({"http_server", "https_server"})
+SERVICES = frozenset({"http_server", "https_server", "registry"})
 
 
 def used_by(item: pytest.Item) -> frozenset[str]:
@@ -74,6 +76,13 @@ def https_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
     """The same with TLS, by a certificate authority of its own: ``https_server.authority.pem``."""
     with _server(request, Authority()) as server:
         yield server
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty container registry on this host; guests name its images ``registry.reference("app:v1")``."""
+    with _server(request) as server:
+        yield Registry(server, tmp_path / "registry")
 
 
 def _server(request: pytest.FixtureRequest, authority: Authority | None = None) -> HttpServer:

@@ -45,6 +45,7 @@ LAYERS = {
     "progress": LEAVES,
     "provision": LEAVES,
     "qcow2": LEAVES,
+    "registry": LEAVES,
     "releases": LEAVES,
     "results": LEAVES,
     "slots": LEAVES,
