@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from kola.errors import ConfigError
-from kola.httpmessage import Reply, Request
+from kola.httpmessage import Refused, Reply, Request, json_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,14 +53,10 @@ class Manifest:
     digest: str
 
 
-class Refused(Exception):
-    """An error of the specification, to be answered as such."""
-
-    def __init__(self, status: int, code: str, detail: object = None, **headers: str) -> None:
-        super().__init__(code)
-        error = {"code": code, "message": MESSAGES[code], "detail": detail}
-        content = json.dumps({"errors": [error]}).encode()
-        self.reply = Reply(status, content, {"Content-Type": "application/json", **headers})
+def refused(status: int, code: str, detail: object = None, **headers: str) -> Refused:
+    """Return an error of the specification, to be raised."""
+    error = {"code": code, "message": MESSAGES[code], "detail": detail}
+    return Refused(json_reply(status, {"errors": [error]}, **headers))
 
 
 class Registry:
@@ -135,35 +131,28 @@ class Registry:
     # -- the protocol ------------------------------------------------------------------------------------------------
 
     def _answer(self, request: Request, body: IO[bytes]) -> Reply:
-        try:
-            return self._dispatch(request, body)
-        except Refused as refused:
-            return refused.reply
-
-    def _dispatch(self, request: Request, body: IO[bytes]) -> Reply:
         for pattern, methods in self._endpoints.items():
             if match := re.fullmatch(pattern, request.path):
                 if request.method not in methods:
-                    raise Refused(405, "UNSUPPORTED", Allow=", ".join(methods))
+                    raise refused(405, "UNSUPPORTED", Allow=", ".join(methods))
                 return methods[request.method](request, body, **match.groupdict())
-        raise Refused(404, "NAME_INVALID", request.path)
+        raise refused(404, "NAME_INVALID", request.path)
 
     def _base(self, _request: Request, _body: IO[bytes]) -> Reply:
-        headers = {"Content-Type": "application/json", "Docker-Distribution-API-Version": "registry/2.0"}
-        return Reply(200, b"{}", headers)
+        return json_reply(200, {}, **{"Docker-Distribution-API-Version": "registry/2.0"})
 
     # -- blobs
 
     def _blob(self, name: str, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
-            raise Refused(400, "DIGEST_INVALID", digest)
+            raise refused(400, "DIGEST_INVALID", digest)
         # No component of a name begins with an underscore: blobs never meet repositories below this one.
         return self._folder / name / "_blobs" / digest
 
     def _get_blob(self, _request: Request, _body: IO[bytes], name: str, digest: str) -> Reply:
         blob = self._blob(name, digest)
         if not blob.is_file():
-            raise Refused(404, "BLOB_UNKNOWN", {"digest": digest})
+            raise refused(404, "BLOB_UNKNOWN", {"digest": digest})
         headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
         return Reply(200, blob, headers, etag=digest)
 
@@ -171,7 +160,7 @@ class Registry:
         try:
             self._blob(name, digest).unlink()
         except FileNotFoundError:
-            raise Refused(404, "BLOB_UNKNOWN", {"digest": digest}) from None
+            raise refused(404, "BLOB_UNKNOWN", {"digest": digest}) from None
         return Reply(202)
 
     # -- uploads
@@ -191,7 +180,7 @@ class Registry:
     def _upload(self, name: str, session: str) -> Path:
         with self._lock:
             if self._uploads.get(session) != name:
-                raise Refused(404, "BLOB_UPLOAD_UNKNOWN", session)
+                raise refused(404, "BLOB_UPLOAD_UNKNOWN", session)
         return self._folder / name / "_uploads" / session
 
     def _progress(self, status: int, name: str, session: str) -> Reply:
@@ -210,7 +199,7 @@ class Registry:
         given = request.headers.get("content-range")
         match = re.fullmatch(r"(\d+)-(\d+)", given or "")
         if given is not None and (match is None or int(match[1]) != upload.stat().st_size):
-            raise Refused(416, "BLOB_UPLOAD_INVALID", given, **self._progress_headers(name, session))
+            raise refused(416, "BLOB_UPLOAD_INVALID", given, **self._progress_headers(name, session))
         with upload.open("ab") as file:
             shutil.copyfileobj(body, file)
         return self._progress(202, name, session)
@@ -223,7 +212,7 @@ class Registry:
             actual = _digest(file, like=digest)
         if actual != digest:
             self._cancel(request, body, name, session)
-            raise Refused(400, "DIGEST_INVALID", {"digest": digest, "actual": actual})
+            raise refused(400, "DIGEST_INVALID", {"digest": digest, "actual": actual})
         blob.parent.mkdir(parents=True, exist_ok=True)
         upload.replace(blob)
         self._cancel(request, body, name, session)
@@ -241,33 +230,33 @@ class Registry:
         try:
             found = self.manifest(name, reference)
         except ConfigError as e:
-            raise Refused(404, "MANIFEST_UNKNOWN", str(e)) from None
+            raise refused(404, "MANIFEST_UNKNOWN", str(e)) from None
         headers = {"Content-Type": found.media_type, "Docker-Content-Digest": found.digest}
         return Reply(200, found.content, headers, etag=found.digest)
 
     def _put_manifest(self, request: Request, body: IO[bytes], name: str, reference: str) -> Reply:
         content = body.read(MANIFEST_LIMIT + 1)
         if len(content) > MANIFEST_LIMIT:
-            raise Refused(413, "MANIFEST_INVALID", f"more than {MANIFEST_LIMIT} bytes")
+            raise refused(413, "MANIFEST_INVALID", f"more than {MANIFEST_LIMIT} bytes")
         try:
             plain = json.loads(content)
             media_type = request.headers.get("content-type") or plain["mediaType"]
             blobs = [plain["config"]["digest"], *(_layers(plain))] if "config" in plain else []
             children = [child["digest"] for child in plain.get("manifests", [])]
         except (ValueError, TypeError, KeyError, AttributeError) as e:
-            raise Refused(400, "MANIFEST_INVALID", f"{type(e).__name__}: {e}") from e
+            raise refused(400, "MANIFEST_INVALID", f"{type(e).__name__}: {e}") from e
         pushed = Manifest(content, media_type, _digest(io.BytesIO(content), like=reference))
         if ":" in reference and reference != pushed.digest:
-            raise Refused(400, "DIGEST_INVALID", {"digest": reference, "actual": pushed.digest})
+            raise refused(400, "DIGEST_INVALID", {"digest": reference, "actual": pushed.digest})
         if ":" not in reference and not TAG.fullmatch(reference):
-            raise Refused(400, "MANIFEST_INVALID", f"invalid tag {reference}")
+            raise refused(400, "MANIFEST_INVALID", f"invalid tag {reference}")
         for blob in blobs:
             if not self._blob(name, blob).is_file():
-                raise Refused(400, "MANIFEST_BLOB_UNKNOWN", {"digest": blob})
+                raise refused(400, "MANIFEST_BLOB_UNKNOWN", {"digest": blob})
         with self._lock:
             for child in children:
                 if (name, child) not in self._manifests:
-                    raise Refused(400, "MANIFEST_BLOB_UNKNOWN", {"digest": child})
+                    raise refused(400, "MANIFEST_BLOB_UNKNOWN", {"digest": child})
             self._manifests[name, pushed.digest] = pushed
             tags = self._tags.setdefault(name, {})
             if ":" not in reference:
@@ -283,20 +272,20 @@ class Registry:
             elif self._manifests.pop((name, reference), None) is not None:
                 self._tags[name] = {tag: digest for tag, digest in tags.items() if digest != reference}
             else:
-                raise Refused(404, "MANIFEST_UNKNOWN", reference)
+                raise refused(404, "MANIFEST_UNKNOWN", reference)
         return Reply(202)
 
     def _list_tags(self, request: Request, _body: IO[bytes], name: str) -> Reply:
         with self._lock:
             if name not in self._tags:
-                raise Refused(404, "NAME_UNKNOWN", name)
+                raise refused(404, "NAME_UNKNOWN", name)
             tags = sorted(tag for tag in self._tags[name] if tag > request.query.get("last", ""))
-        headers, most = {"Content-Type": "application/json"}, request.query.get("n", "")
+        headers, most = {}, request.query.get("n", "")
         if most.isascii() and most.isdigit() and int(most) < len(tags):
             tags = tags[: int(most)]
             if tags:
                 headers["Link"] = f'</v2/{name}/tags/list?n={most}&last={tags[-1]}>; rel="next"'
-        return Reply(200, json.dumps({"name": name, "tags": tags}).encode(), headers)
+        return json_reply(200, {"name": name, "tags": tags}, **headers)
 
 
 def _digest(file: IO[bytes], *, like: str) -> str:
