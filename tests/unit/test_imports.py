@@ -28,6 +28,7 @@ LAYERS = {
     "command": LEAVES,
     "diagnose": LEAVES,
     "durations": LEAVES,
+    "bugs": LEAVES,
     "errors": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
