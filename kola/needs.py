@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kola import ignition
 from kola.arch import ARCHES
+from kola.bugs import BUG_CLASSES
 from kola.errors import ConfigError
 from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
 
@@ -44,6 +45,7 @@ class Needs:
         tags: free words.
         needs: what the image's operating system must have (``podman``, ``selinux``...).
         description: what the test proves; the docstring's first line if not given.
+        covers: the class of bug that it would find, of ``kola.bugs``; empty if not said.
         skip_checks: rule id of ``kola.checks`` -> why this test does not care.
         timeout: seconds on a fast machine; scaled by accelerator and architecture.
     """
@@ -57,6 +59,7 @@ class Needs:
     tags: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     description: str = ""
+    covers: str = ""
     skip_checks: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 600.0
 
@@ -69,7 +72,7 @@ class Needs:
 
 MARKER_KEYS = (
     "isolation", "machines", *SPEC_FIELDS, "ignition", "platforms", "architectures", "tags", "needs", "description",
-    "skip_checks", "timeout",
+    "covers", "skip_checks", "timeout",
 )  # fmt: skip
 
 
@@ -103,6 +106,9 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
     for name in _words("architectures", kwargs.get("architectures", ())):
         if name.removeprefix("!") not in ARCHES:
             raise ConfigError(f"architectures: unknown '{name}'; known: {', '.join(ARCHES)}")
+    covers = _text("covers", kwargs.get("covers", ""))
+    if covers and covers not in BUG_CLASSES:
+        raise ConfigError(f"covers={covers!r}: no class of bugs; allowed: {', '.join(BUG_CLASSES)}")
     return Needs(
         isolation=isolation,
         machines=machines,
@@ -113,6 +119,7 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
         tags=_words("tags", kwargs.get("tags", ())),
         needs=_words("needs", kwargs.get("needs", ())),
         description=_text("description", kwargs.get("description", "")),
+        covers=covers,
         skip_checks=_skip_checks(kwargs.get("skip_checks", {}), rules),
         timeout=_seconds("timeout", kwargs.get("timeout", Needs.timeout)),
     )

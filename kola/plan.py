@@ -22,7 +22,7 @@ class Plan:
     """A plan; plain data.
 
     Attributes:
-        tests: node id -> description, tags and isolation, as in ``kola.results.TestRecord``.
+        tests: node id -> description, covers, tags and isolation, as in ``kola.results.TestRecord``.
         groups: node id -> machine key, of tests that share a machine.
         machines: node id -> machine key, of all that have one.
         errors: what is wrong with markers, a line each; nothing can be run then.
@@ -45,6 +45,7 @@ class Plan:
         for nodeid, needs, description in collected:
             tests[nodeid] = {
                 "description": needs.description if needs else description,
+                "covers": needs.covers if needs else "",
                 "tags": list(needs.tags) if needs else [],
                 "isolation": needs.isolation.value if needs else "",
             }

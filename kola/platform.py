@@ -162,12 +162,15 @@ class Platform(ABC):
         Options: a frozen dataclass whose fields, all with defaults, are the platform's ``-P`` options.
         capabilities: what machines here can do.
         ignition_platform: value of ``ignition.platform.id`` that guests see.
+        host_address: under which address a guest reaches what listens on this host's 127.0.0.1, at the same port (with
+            ``Capability.HOST_SERVICES`` only).
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[Any]]
     capabilities: ClassVar[frozenset[Capability]]
     ignition_platform: ClassVar[str]
+    host_address: ClassVar[str] = ""
 
     def __init__(self, options: Any, arch: Arch, context: RunContext) -> None:
         self.options = options

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, ignition, options, parallel, terminal
+from kola import checks, fixtures, ignition, options, parallel, terminal
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
-from kola.flight import Flight, Reservation, memory_mib
+from kola.fixtures import RESERVATION
+from kola.flight import Flight, memory_mib
 from kola.ignition_validate import validate_with_tool
 from kola.needs import Needs, parse_needs
 from kola.plan import Plan
@@ -29,16 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from kola.machine import Machine
+    from kola.flight import Reservation
+
 
 PLUGIN = pytest.StashKey["KolaPlugin"]()
 NEEDS = pytest.StashKey[Needs]()
-RESERVATION = pytest.StashKey[Reservation]()
 FAILED = pytest.StashKey[bool]()
 NEXT = pytest.StashKey["pytest.Item | None"]()
 WORKERS = pytest.StashKey[parallel.Workers]()
 
-FIXTURES = frozenset({"machine", "machines", "flight"})
+pytest_plugins = ["kola.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -220,7 +221,8 @@ class KolaPlugin:
 
     def _prepare_item(self, item: pytest.Item) -> None:
         marks = list(item.iter_markers("kola"))
-        if not marks and not _uses_machines(item):
+        used = fixtures.used_by(item)
+        if not marks and not used:
             return
         if any(mark.args for mark in marks):
             raise ConfigError("only keyword arguments are allowed")
@@ -245,6 +247,7 @@ class KolaPlugin:
             arch=self.info.arch,
             capabilities=load_platform(self.info.platform).capabilities,
             image=self.info.image,
+            fixtures=fixtures.capabilities(used),
         )
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -366,43 +369,9 @@ class KolaPlugin:
             terminal.summary(terminalreporter, self.info)
 
 
-def _uses_machines(item: pytest.Item) -> bool:
-    """Tell whether the test gets a fixture of this plugin, not one of its own that has the same name."""
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    return any(name in definitions and definitions[name][-1].func.__module__ == __name__ for name in FIXTURES)
-
-
 def _plan_path(info: RunInfo, worker: str) -> Path:
     return info.scratch / f"plan-{worker}.json"
 
 
 def _first_line(function: object) -> str:
     return next(iter((inspect.getdoc(function) or "").splitlines()), "") if function is not None else ""
-
-
-# -- fixtures ----------------------------------------------------------------------------------------------------------
-
-
-def _reservation(request: pytest.FixtureRequest) -> Reservation:
-    reservation: Reservation | None = request.node.stash.get(RESERVATION, None)
-    if reservation is None:
-        raise ConfigError("a machine can be used by a test only, not by a fixture of wider scope")
-    return reservation
-
-
-@pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Machine:
-    """One machine, as the test's kola marker wants it; up, and SSH answers."""
-    return _reservation(request).launch()
-
-
-@pytest.fixture
-def machines(request: pytest.FixtureRequest) -> list[Machine]:
-    """As many machines as the marker's ``machines=`` says; all up."""
-    return _reservation(request).launch_all()
-
-
-@pytest.fixture
-def flight(request: pytest.FixtureRequest) -> Reservation:
-    """For tests that launch their machines themselves: ``flight.launch(config)``, up to ``machines=`` of them."""
-    return _reservation(request)

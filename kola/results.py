@@ -94,6 +94,7 @@ class TestRecord:
     nodeid: str
     outcome: Outcome = Outcome.NOT_RUN
     description: str = ""
+    covers: str = ""
     duration: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     reason: str = ""

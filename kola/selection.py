@@ -15,14 +15,29 @@ if TYPE_CHECKING:
 
 
 def skip_reason(
-    needs: Needs, *, platform: str, arch: str, capabilities: Collection[Capability], image: Image
+    needs: Needs,
+    *,
+    platform: str,
+    arch: str,
+    capabilities: Collection[Capability],
+    image: Image,
+    fixtures: Collection[Capability] = (),
 ) -> str | None:
-    """Return why the test cannot run on this target, or None."""
+    """Return why the test cannot run on this target, or None.
+
+    Args:
+        needs: what its marker says.
+        platform: its name.
+        arch: of the machines.
+        capabilities: what the platform can do.
+        image: that is booted.
+        fixtures: what the platform must be able to do for the test's fixtures.
+    """
     if not matches(needs.platforms, platform):
         return f"not for platform {platform} (platforms: {' '.join(needs.platforms)})"
     if not matches(needs.architectures, arch):
         return f"not for architecture {arch} (architectures: {' '.join(needs.architectures)})"
-    if missing := sorted(needs.spec.needs() - set(capabilities)):
+    if missing := sorted((needs.spec.needs() | set(fixtures)) - set(capabilities)):
         return f"platform {platform} lacks {', '.join(missing)}"
     if image.capabilities is not None and (lacking := sorted(set(needs.needs) - image.capabilities)):
         return f"image {image.name or image.reference} lacks {', '.join(lacking)}"

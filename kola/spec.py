@@ -19,6 +19,8 @@ class Capability(enum.StrEnum):
     """Kernel arguments can be set for the first boot already."""
     HARD_RESET = "hard-reset"
     """The power can be cut."""
+    HOST_SERVICES = "host-services"
+    """The machine reaches what listens on this host's loopback address (``Platform.host_address`` says how)."""
     JOURNAL_CHANNEL = "journal-channel"
     """The machine's whole journal reaches a file on this host without SSH (virtio-serial port ``kola.journal``)."""
     READY_SIGNAL = "ready-signal"

@@ -52,11 +52,14 @@ class Qemu(SnapshotPlatform):
             Capability.EXTRA_NICS,
             Capability.KERNEL_ARGS,
             Capability.HARD_RESET,
+            Capability.HOST_SERVICES,
             Capability.JOURNAL_CHANNEL,
             Capability.READY_SIGNAL,
             Capability.SNAPSHOT,
         }
     )
+
+    host_address: ClassVar[str] = "10.0.2.2"  # the gateway of QEMU's user-mode network stands for this host's loopback
 
     def __init__(self, options: QemuOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)

@@ -27,8 +27,12 @@ LAYERS = {
     "command": LEAVES,
     "diagnose": LEAVES,
     "durations": LEAVES,
+    "bugs": LEAVES,
     "errors": LEAVES,
+    "faults": LEAVES,
     "guest": LEAVES,
+    "httpd": LEAVES,
+    "httpmessage": LEAVES,
     "ignition": LEAVES,
     "ignition_validate": LEAVES,
     "imagefile": LEAVES,
@@ -47,6 +51,7 @@ LAYERS = {
     "slots": LEAVES,
     "spec": LEAVES,
     "text": LEAVES,
+    "tls": LEAVES,
     "usage": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
@@ -78,6 +83,7 @@ LAYERS = {
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,
+    "fixtures": TOP,
     "plan": TOP,
     "plugin": TOP,
     "recording": TOP,
@@ -85,7 +91,7 @@ LAYERS = {
     "terminal": TOP,
 }
 
-PYTEST = {"options", "plugin", "recording", "scheduler", "terminal"}
+PYTEST = {"fixtures", "options", "plugin", "recording", "scheduler", "terminal"}
 """Who may import pytest or xdist; everything else raises ``ConfigError`` and knows neither."""
 
 FOR_DRIVERS = {"platform", "retry", "images"}

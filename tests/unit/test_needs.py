@@ -38,6 +38,7 @@ def test_every_key_arrives() -> None:
         tags=["slow"],
         needs=["podman"],
         description="all of it",
+        covers="boot",
         skip_checks={"oom": "provoked"},
         timeout=30,
     )
@@ -50,6 +51,7 @@ def test_every_key_arrives() -> None:
         ("qemu",), ("!s390x",), ("slow",), ("podman",),
     )  # fmt: skip
     assert needs.skip_checks == {"oom": "provoked"}
+    assert needs.covers == "boot"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,8 @@ def test_every_key_arrives() -> None:
         ({"kernel_args": ["a b"]}, "kernel argument 'a b' must be one word"),
         ({"architectures": ["sparc"]}, "architectures: unknown 'sparc'; known: x86_64, aarch64"),
         ({"platforms": "qemu"}, "platforms='qemu': expected a list of strings"),
+        ({"covers": "boots"}, "covers='boots': no class of bugs; allowed: boot, provisioning"),
+        ({"covers": 1}, "expected a string"),
         ({"skip_checks": ["oom"]}, "expected {'rule-id': 'reason'}"),
         ({"skip_checks": {"omm": "x"}}, "unknown rule 'omm'; known: kernel-panic, oom"),
         ({"skip_checks": {"oom": ""}}, "rule 'oom' needs a reason"),

@@ -8,6 +8,7 @@ import pytest
 
 from kola.errors import ConfigError
 from kola.platform import Platform, Scope, load_platform, parse_options, platform_names
+from kola.spec import Capability
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,8 @@ def test_unknown_platforms(name: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_platform(name)
     assert str(caught.value) == message
+
+
+def test_who_offers_the_hosts_services_says_where_they_are() -> None:
+    for platform in map(load_platform, platform_names()):
+        assert (Capability.HOST_SERVICES in platform.capabilities) == bool(platform.host_address)

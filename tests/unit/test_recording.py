@@ -69,7 +69,7 @@ def record(pytester: pytest.Pytester, tmp_path: Path) -> RunRecord:
     recorder = Recorder(info(tmp_path))
     assert read(tmp_path / "results.json").complete is False
     path = pytester.makepyfile(TESTS)
-    facts = {"description": "", "tags": [], "isolation": ""}
+    facts = {"description": "", "covers": "", "tags": [], "isolation": ""}
     recorder.plan({f"{path.name}::test_good": facts, f"{path.name}::test_never": facts})
     pytester.inline_run("-p", "no:xdist", "-p", "no:cacheprovider", plugins=[Feed(recorder)])
     recorder.finish(1, complete=True)

@@ -46,3 +46,13 @@ def test_a_config_that_is_too_new_for_the_image() -> None:
 def test_of_an_unknown_image_everything_is_assumed() -> None:
     unknown = Image(Path("x.qcow2"), "qcow2", "0" * 64, "x.qcow2")
     assert reason(unknown, needs=["docker"], ignition=NEWER) is None
+
+
+def test_what_a_fixture_needs_of_the_platform() -> None:
+    needs = parse_needs({}, folder=Path(), rules=frozenset())
+    target: Any = {"platform": "aws", "arch": "x86_64", "image": IMAGE}
+    services = {Capability.HOST_SERVICES}
+    assert skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, fixtures=services) is None
+    assert skip_reason(needs, **target, capabilities={Capability.CONSOLE}) is None
+    lacking = skip_reason(needs, **target, capabilities={Capability.CONSOLE}, fixtures=services)
+    assert lacking == "platform aws lacks host-services"

@@ -115,6 +115,8 @@ def _sysroot(output: Output, tools: Path, raw: Path, table: dict[str, Partition]
     root, boot = table["root"], table["boot"]
     options = loop_options(root.offset, root.size)
     with mounted(output, "-t", "ext4", "-o", options, raw, at=tools / "run/sysroot") as sysroot:
+        (sysroot / "boot").mkdir()
+        _set_label(sysroot / "boot", "boot_t")
         options = loop_options(boot.offset, boot.size)
         with mounted(output, "-t", "ext4", "-o", options, raw, at=sysroot / "boot"):
             yield sysroot
@@ -154,6 +156,7 @@ def _label(output: Output, sysroot: Path) -> None:
         (sysroot, "root_t"),
         (sysroot / "lost+found", "lost_found_t"),
         (sysroot / "boot", "boot_t"),
+        (sysroot / "boot/lost+found", "lost_found_t"),
         (sysroot / "ostree", "usr_t"),
         (sysroot / "ostree/repo", "usr_t"),
         (sysroot / "ostree/deploy", "usr_t"),
@@ -163,9 +166,10 @@ def _label(output: Output, sysroot: Path) -> None:
     ):
         _set_label(path, kind)
     for path in (sysroot / "boot").rglob("*"):
-        _set_label(path, "boot_t")
+        if path.name != "lost+found":
+            _set_label(path, "boot_t")
     for path in (sysroot / "ostree").rglob("*"):
-        if "security.selinux" not in os.listxattr(path, follow_symlinks=False) and "objects" not in path.parts:
+        if "security.selinux" not in os.listxattr(path, follow_symlinks=False):
             _set_label(path, "usr_t")
 
 

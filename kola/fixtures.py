@@ -1,0 +1,82 @@
+"""The fixtures that tests get: machines, and services on this host for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kola.errors import ConfigError
+from kola.flight import Reservation
+from kola.httpd import HttpServer
+from kola.platform import load_platform
+from kola.spec import Capability
+from kola.tls import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from kola.machine import Machine
+
+RESERVATION = pytest.StashKey[Reservation]()
+"""What the test may launch; there while its fixtures live."""
+
+MACHINES = frozenset({"machine", "machines", "flight"})
+SERVICES = frozenset({"http_server", "https_server"})
+
+
+def used_by(item: pytest.Item) -> frozenset[str]:
+    """Return which fixtures of this module the test gets, not those of its own that have the same names."""
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    ours = (name for name, found in definitions.items() if found[-1].func.__module__ == __name__)
+    return (MACHINES | SERVICES).intersection(ours)
+
+
+def capabilities(names: Collection[str]) -> frozenset[Capability]:
+    """Return what a platform must be able to do for these fixtures."""
+    return frozenset({Capability.HOST_SERVICES}) if SERVICES.intersection(names) else frozenset()
+
+
+def _reservation(request: pytest.FixtureRequest) -> Reservation:
+    reservation: Reservation | None = request.node.stash.get(RESERVATION, None)
+    if reservation is None:
+        raise ConfigError("machines and services are for tests only, not for fixtures of wider scope")
+    return reservation
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """One machine, as the test's kola marker wants it; up, and SSH answers."""
+    return _reservation(request).launch()
+
+
+@pytest.fixture
+def machines(request: pytest.FixtureRequest) -> list[Machine]:
+    """As many machines as the marker's ``machines=`` says; all up."""
+    return _reservation(request).launch_all()
+
+
+@pytest.fixture
+def flight(request: pytest.FixtureRequest) -> Reservation:
+    """For tests that launch their machines themselves: ``flight.launch(config)``, up to ``machines=`` of them."""
+    return _reservation(request)
+
+
+@pytest.fixture
+def http_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
+    """An HTTP server on this host that guests reach at ``http_server.url(path)``; see docs/services.md."""
+    with _server(request) as server:
+        yield server
+
+
+@pytest.fixture
+def https_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
+    """The same with TLS, by a certificate authority of its own: ``https_server.authority.pem``."""
+    with _server(request, Authority()) as server:
+        yield server
+
+
+def _server(request: pytest.FixtureRequest, authority: Authority | None = None) -> HttpServer:
+    info = _reservation(request).flight.info
+    address = load_platform(info.platform).host_address
+    return HttpServer(address, authority=authority, slowness=info.prepared.slowness)

@@ -1,0 +1,64 @@
+"""What a system must not accept, and what it must survive while it fetches an update."""
+
+from __future__ import annotations
+
+import pytest
+
+from kola.faults import Corrupted, Kind, Outage, Truncated
+from kola.httpd import HttpServer
+from kola.releases import Releases
+from tests.external.upgrade.system import System
+
+MIB = 1024 * 1024
+
+pytestmark = pytest.mark.kola(needs=["updates"], tags=["upgrade"], covers="update-source", timeout=900)
+
+
+def expect_untouched(system: System) -> None:
+    """Nothing waits for the next boot, and the system is whole."""
+    assert [found.commit for found in system.deployments()] == [system.releases.releases[0].commit]
+    system.expect(system.releases.releases[0])
+
+
+@pytest.mark.smoke
+@pytest.mark.kola(covers="update-trust")
+def test_untrusted_commits_are_refused(system: System, releases: Releases) -> None:
+    """A commit without a signature, or with a stranger's, is refused with a word about signatures, and not staged."""
+    for release in (releases.unsigned, releases.wrongly_signed):
+        assert release is not None, "the image brings no such commit"
+        refused = system.stage(release, check=False)
+        assert refused.exit_code != 0, f"{release.ref} was accepted"
+        assert "signature" in refused.stderr.lower(), f"no word about signatures: {refused.stderr}"
+        expect_untouched(system)
+
+
+@pytest.mark.parametrize(
+    "fault", [Outage(), Outage(503), Truncated(), Corrupted()], ids=["closed", "unavailable", "truncated", "corrupted"]
+)
+def test_faults_of_the_server(system: System, releases: Releases, http_server: HttpServer, fault: Kind) -> None:
+    """A server that goes away or sends rubbish: the update fails clearly, and succeeds when the server is well."""
+    new = releases.releases[1]
+    # The first objects arrive; the fault sets in with those of one of 256 folders.
+    with http_server.fault(fault, "/repo/objects/a[0-7]/*.filez"):
+        failed = system.stage(new, check=False)
+    assert failed.exit_code != 0, "the update succeeded without all its objects"
+    assert "error:" in failed.stderr, f"no clear failure: {failed.stderr}"
+    expect_untouched(system)
+    system.stage(new)
+    assert system.staged() == [new.commit]
+
+
+@pytest.mark.kola(covers="disk-full")
+def test_full_disk(system: System, releases: Releases) -> None:
+    """With the disk full the update fails and says why, the system stays whole, and with space it succeeds."""
+    machine, new = system.machine, releases.releases[1]
+    free = int(machine.run("stat --file-system --format='%f %S' /var").stdout.split()[0]) * 4096
+    assert free > 100 * MIB
+    machine.run(["fallocate", "--length", str(free - 30 * MIB), "/var/kola-filler"], sudo=True, timeout=120)
+    failed = system.stage(new, check=False)
+    assert failed.exit_code != 0, "the update found space where there is none"
+    assert "space" in failed.stderr, f"no word about space: {failed.stderr}"
+    expect_untouched(system)
+    machine.run(["rm", "/var/kola-filler"], sudo=True)
+    system.stage(new)
+    assert system.staged() == [new.commit]
