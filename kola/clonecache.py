@@ -8,7 +8,6 @@ the lock of a killed process, so whoever comes next finds the draft it left and 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import PlatformError
+from kola.filelock import FileLock
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Removed:
 class Claim:
     """The right to use one key: an ``entry`` to restore from, or a ``draft`` folder to be filled, never both."""
 
-    def __init__(self, cache: CloneCache, key: str, lock: int) -> None:
+    def __init__(self, cache: CloneCache, key: str, lock: FileLock) -> None:
         self.cache = cache
         self.key = key
         self.entry: Entry | None = None
@@ -91,12 +91,11 @@ class Claim:
             self.cache.say(f"saved machine {self.key} is damaged ({e}): dropped")
         else:
             return True
-        if not _try_lock(self._lock, fcntl.LOCK_EX):
+        if not self._lock.try_take():
             return False
-        with contextlib.suppress(FileNotFoundError, Damaged):  # somebody else was faster
-            self.entry = self.cache.read(self.key)
-            _try_lock(self._lock, fcntl.LOCK_SH)
-            return True
+        with contextlib.suppress(FileNotFoundError, Damaged):
+            self.cache.read(self.key)
+            return False  # somebody else was faster: it has to be shared
         shutil.rmtree(folder, ignore_errors=True)
         self.draft = self.cache.draft(self.key)
         shutil.rmtree(self.draft, ignore_errors=True)
@@ -106,7 +105,7 @@ class Claim:
     def reject(self) -> None:
         """Drop an entry that cannot be restored, and settle anew: its place may be taken by now."""
         bad, self.entry = self.entry, None
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # others restore for a second
+        self._lock.take()  # others restore for a second
         with contextlib.suppress(FileNotFoundError, Damaged):
             if bad is not None and self.cache.read(self.key).made == bad.made:
                 shutil.rmtree(bad.folder)
@@ -135,7 +134,7 @@ class Claim:
         """Give the key back; a draft that was not committed goes."""
         if self.draft is not None:
             shutil.rmtree(self.draft, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.release()
 
 
 class CloneCache:
@@ -167,11 +166,11 @@ class CloneCache:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def attempt() -> Claim | None:
-            lock = _open_lock(self._lock_path(key))
+            lock = FileLock(self._lock_path(key))
             claim = Claim(self, key, lock)
-            if _try_lock(lock, fcntl.LOCK_SH) and claim.settle():
+            if lock.try_take(shared=True) and claim.settle():
                 return claim
-            os.close(lock)
+            lock.release()
             return None
 
         claim = wait_until(attempt, CLAIM_SECONDS, what="another process that boots the same machine", progress=on_wait)
@@ -278,14 +277,11 @@ class CloneCache:
 
     def _remove(self, key: str, folder: Path | None = None) -> bool:
         """Remove an entry (or its draft) that nobody uses; tell whether it is gone."""
-        lock = _open_lock(self._lock_path(key))
-        try:
-            if not _try_lock(lock, fcntl.LOCK_EX):
+        with FileLock(self._lock_path(key)) as lock:
+            if not lock.try_take():
                 return False
             shutil.rmtree(folder or self.folder / key, ignore_errors=True)
             return True
-        finally:
-            os.close(lock)
 
     def _by_age(self) -> list[str]:
         """Return the keys of all entries, the one that was not used for the longest time first."""
@@ -321,15 +317,3 @@ def _sum(path: Path) -> list[int]:
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
     return [size, crc]
-
-
-def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

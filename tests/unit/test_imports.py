@@ -30,6 +30,7 @@ LAYERS = {
     "bugs": LEAVES,
     "errors": LEAVES,
     "faults": LEAVES,
+    "filelock": LEAVES,
     "guest": LEAVES,
     "httpd": LEAVES,
     "httpmessage": LEAVES,
