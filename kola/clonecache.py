@@ -14,6 +14,7 @@ import shutil
 import time
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import PlatformError
@@ -22,7 +23,6 @@ from kola.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -229,7 +229,7 @@ class CloneCache:
         for key in self._by_age():
             if self.free_mib() >= mib:
                 return
-            self._remove(key)
+            self._remove(key, self.folder / key, "there is no space")
         if (free := self.free_mib()) < mib:
             raise PlatformError(f"{free} MiB free in {self.folder}, a saved machine may need {mib} MiB")
 
@@ -239,7 +239,7 @@ class CloneCache:
 
     def size_mib(self) -> int:
         """Return what all entries take."""
-        return sum(self._mib(key) for key in self._by_age())
+        return sum(_mib(self.folder / key) for key in self._by_age())
 
     def count(self) -> int:
         """Return the number of entries."""
@@ -258,30 +258,31 @@ class CloneCache:
         total = self.size_mib()
         for path in sorted(self.folder.glob("*.draft")):
             key = path.name.removesuffix(".draft")
-            mib = sum(p.stat().st_size for p in _files(path)) // _MIB
-            if dry_run or self._remove(key, path):
-                removed.append(Removed(key, mib, "its making was interrupted"))
+            removed += self._remove(key, path, "its making was interrupted", dry_run=dry_run)
         for key in self._by_age():
-            mib = self._mib(key)
-            age = time.time() - self._used(key)
-            if self._used(key) < oldest:
-                why = f"not used for {age / 86400:.0f} days"
+            used = self._used(key)
+            if not used:
+                continue  # somebody else has removed it
+            if used < oldest:
+                why = f"not used for {(time.time() - used) / 86400:.0f} days"
             elif total > self.limits.size_mib:
                 why = f"all together had more than {self.limits.size_mib} MiB"
             else:
                 continue
-            if dry_run or self._remove(key):
-                total -= mib
-                removed.append(Removed(key, mib, why))
+            gone = self._remove(key, self.folder / key, why, dry_run=dry_run)
+            total -= sum(entry.mib for entry in gone)
+            removed += gone
         return removed
 
-    def _remove(self, key: str, folder: Path | None = None) -> bool:
-        """Remove an entry (or its draft) that nobody uses; tell whether it is gone."""
+    def _remove(self, key: str, folder: Path, why: str, *, dry_run: bool = False) -> list[Removed]:
+        """Remove an entry or a draft unless somebody uses it or was faster; return what goes."""
         with FileLock(self._lock_path(key)) as lock:
-            if not lock.try_take():
-                return False
-            shutil.rmtree(folder or self.folder / key, ignore_errors=True)
-            return True
+            if not lock.try_take() or not folder.exists():
+                return []
+            mib = _mib(folder)
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            return [Removed(key, mib, why)]
 
     def _by_age(self) -> list[str]:
         """Return the keys of all entries, the one that was not used for the longest time first."""
@@ -292,21 +293,22 @@ class CloneCache:
             return (self.folder / key / MANIFEST).stat().st_mtime
         return 0.0
 
-    def _mib(self, key: str) -> int:
-        return sum(_size(path) for path in _files(self.folder / key)) // _MIB
-
     def _lock_path(self, key: str) -> Path:
         return self.folder / f"{key}.lock"
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    """Return what is there now: files and folders may go at any moment."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name != MANIFEST)
+    return sorted(path for path in paths if path.is_file())
 
 
-def _size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_blocks * 512
-    return 0
+def _mib(folder: Path) -> int:
+    size = 0
+    for path in _files(folder):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_blocks * 512
+    return size // _MIB
 
 
 def _sum(path: Path) -> list[int]:

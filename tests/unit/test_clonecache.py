@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,6 +210,7 @@ def test_what_is_in_use_stays(cache: CloneCache) -> None:
     make(cache, "k")
     with found(cache, "k"):
         none = CloneCache(cache.folder, Limits(size_mib=0, age_days=-1))
+        assert none.collect(dry_run=True) == []
         assert none.collect() == []
     assert [r.key for r in none.collect()] == ["k"]
 
@@ -217,8 +219,38 @@ def test_interrupted_drafts_go(cache: CloneCache) -> None:
     make(cache, "k")
     cache.draft("dead").mkdir()
     with cache.claim("alive", never):
-        assert [(r.key, r.why) for r in cache.collect()] == [("dead", "its making was interrupted")]
-    assert not cache.draft("dead").exists()
+        for dry_run in (True, False):
+            found = [(r.key, r.why) for r in cache.collect(dry_run=dry_run)]
+            assert found == [("dead", "its making was interrupted")]
+            assert cache.draft("dead").exists() is dry_run
+        assert cache.draft("alive").exists()
+
+
+def test_what_others_make_and_remove_disturbs_nobody_who_collects(cache: CloneCache) -> None:
+    end = threading.Event()
+    make(cache, "entry")
+    with cache.claim("draft", never) as claim:
+        assert claim.draft is not None
+        folders = [cache.folder / "entry" / "more", claim.draft / "more"]
+
+        def churn() -> None:
+            while not end.is_set():
+                for folder in folders:
+                    folder.mkdir()
+                    (folder / "state").write_text("x")
+                    (folder / "disk").write_text("x")
+                    shutil.rmtree(folder)
+
+        others = threading.Thread(target=churn)
+        others.start()
+        try:
+            for _ in range(500):
+                assert cache.size_mib() == 0
+                assert cache.collect(dry_run=True) == []
+                assert cache.collect() == []
+        finally:
+            end.set()
+            others.join()
 
 
 def test_a_full_disk_first_costs_old_entries_then_is_an_error(
