@@ -28,6 +28,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 CLAIM_SECONDS = 3600.0
 """How long to wait for another process that makes the same entry: a boot on a busy host."""
+_DRAFT = ".draft"
 _MIB = 1 << 20
 _CHUNK = 4 * _MIB
 
@@ -218,7 +219,7 @@ class CloneCache:
 
     def draft(self, key: str) -> Path:
         """Return where an entry is made."""
-        return self.folder / f"{key}.draft"
+        return self.folder / f"{key}{_DRAFT}"
 
     def make_room(self, mib: int) -> None:
         """See to it that so much can be written, by removing what was not used for the longest time.
@@ -256,9 +257,8 @@ class CloneCache:
         removed: list[Removed] = []
         oldest = time.time() - self.limits.age_days * 86400
         total = self.size_mib()
-        for path in sorted(self.folder.glob("*.draft")):
-            key = path.name.removesuffix(".draft")
-            removed += self._remove(key, path, "its making was interrupted", dry_run=dry_run)
+        for path in sorted(self.folder.glob(f"*{_DRAFT}")):
+            removed += self._remove(path.stem, path, "its making was interrupted", dry_run=dry_run)
         for key in self._by_age():
             used = self._used(key)
             if not used:
@@ -286,7 +286,9 @@ class CloneCache:
 
     def _by_age(self) -> list[str]:
         """Return the keys of all entries, the one that was not used for the longest time first."""
-        return sorted((path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")), key=self._used)
+        folders = (path.parent for path in self.folder.glob(f"*/{MANIFEST}"))
+        # A draft has its manifest for a moment before it is the entry.
+        return sorted((folder.name for folder in folders if folder.suffix != _DRAFT), key=self._used)
 
     def _used(self, key: str) -> float:
         with contextlib.suppress(FileNotFoundError):

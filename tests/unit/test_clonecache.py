@@ -226,6 +226,15 @@ def test_interrupted_drafts_go(cache: CloneCache) -> None:
         assert cache.draft("alive").exists()
 
 
+def test_a_draft_is_no_entry_yet(cache: CloneCache) -> None:
+    none = CloneCache(cache.folder, Limits(age_days=-1))
+    with cache.claim("k", never) as claim:
+        assert claim.draft is not None
+        (claim.draft / "manifest.json").write_text("{}")
+        assert cache.count() == 0
+        assert none.collect() == []
+
+
 def test_what_others_make_and_remove_disturbs_nobody_who_collects(cache: CloneCache) -> None:
     end = threading.Event()
     make(cache, "entry")
