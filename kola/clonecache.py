@@ -225,12 +225,17 @@ class CloneCache:
         """See to it that so much can be written, by removing what was not used for the longest time.
 
         Raises:
-            PlatformError: there is not enough space even so.
+            PlatformError: there would not be enough space even with all removed that nobody uses; then all stays.
         """
-        for key in self._by_age():
-            if self.free_mib() >= mib:
-                return
-            self._remove(key, self.folder / key, "there is no space")
+        if self.free_mib() < mib:
+            why = "there was no space"
+            idle = [
+                found for key in self._by_age() for found in self._remove(key, self.folder / key, why, dry_run=True)
+            ]
+            if self.free_mib() + sum(entry.mib for entry in idle) >= mib:
+                for entry in idle:
+                    if self.free_mib() < mib:
+                        self._remove(entry.key, self.folder / entry.key, why)
         if (free := self.free_mib()) < mib:
             raise PlatformError(f"{free} MiB free in {self.folder}, a saved machine may need {mib} MiB")
 

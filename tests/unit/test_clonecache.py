@@ -262,16 +262,32 @@ def test_what_others_make_and_remove_disturbs_nobody_who_collects(cache: CloneCa
             others.join()
 
 
-def test_a_full_disk_first_costs_old_entries_then_is_an_error(
-    cache: CloneCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for days, key in enumerate(("new", "old")):
-        make(cache, key)
+@pytest.fixture
+def full_disk(cache: CloneCache, monkeypatch: pytest.MonkeyPatch) -> CloneCache:
+    """A cache on a disk of 10 MiB, with three entries of 3 MiB each, ``a`` the youngest."""
+    for days, key in enumerate("abc"):
+        make(cache, key, os.urandom(3 * MIB))
         used(cache, key, days)
     # How full this host's disk is is not the test's business; what follows from it is.
-    monkeypatch.setattr(CloneCache, "free_mib", lambda self: 100 if self.peek("old") else 2000)
-    cache.make_room(1500)
-    assert cache.peek("new")
-    assert not cache.peek("old")
-    with pytest.raises(PlatformError, match=r"2000 MiB free in .*a saved machine may need 3000 MiB"):
-        cache.make_room(3000)
+    monkeypatch.setattr(CloneCache, "free_mib", lambda self: 10 - self.size_mib())
+    return cache
+
+
+def test_without_space_the_longest_unused_go_as_far_as_it_takes(full_disk: CloneCache) -> None:
+    full_disk.make_room(1)
+    assert full_disk.count() == 3, "there was enough space"
+    full_disk.make_room(4)
+    assert full_disk.count() == 2
+    full_disk.make_room(5)
+    assert [full_disk.peek(key) for key in "abc"] == [True, False, False]
+
+
+def test_nothing_goes_if_that_would_not_be_enough(full_disk: CloneCache) -> None:
+    with pytest.raises(PlatformError, match=r"1 MiB free in .*a saved machine may need 11 MiB"):
+        full_disk.make_room(11)
+    assert full_disk.count() == 3
+    with found(full_disk, "c"), pytest.raises(PlatformError, match="1 MiB free"):
+        full_disk.make_room(8)
+    assert full_disk.count() == 3, "what is in use would not have gone"
+    full_disk.make_room(10)
+    assert full_disk.count() == 0
