@@ -113,7 +113,7 @@ class Claim:
         self.settle()
 
     def commit(self, facts: Mapping[str, Any]) -> Entry:
-        """Turn the filled draft into the entry; from now on others restore from it.
+        """Turn the filled draft into the entry; from now on others restore from it, before the claim is closed, too.
 
         Raises:
             PlatformError: it cannot be written.
@@ -129,6 +129,7 @@ class Claim:
             raise PlatformError(f"the machine cannot be saved in {self.draft}: {e.strerror}") from e
         self.draft = None
         self.entry = self.cache.read(self.key)
+        self._lock.try_take(shared=True)  # if not, somebody removes the entry right now: no harm to who made it
         return self.entry
 
     def close(self) -> None:

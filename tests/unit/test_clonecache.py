@@ -173,6 +173,14 @@ def test_several_restore_at_once(cache: CloneCache) -> None:
         pass
 
 
+def test_others_restore_as_soon_as_it_is_committed(cache: CloneCache) -> None:
+    with cache.claim("k", never) as claim:
+        fill(claim)
+        with found(CloneCache(cache.folder, Limits()), "k"):
+            pass
+        assert CloneCache(cache.folder, Limits(age_days=-1)).collect() == [], "the maker still uses it"
+
+
 def used(cache: CloneCache, key: str, days_ago: float) -> None:
     moment = time.time() - days_ago * 86400
     os.utime(cache.folder / key / "manifest.json", (moment, moment))
