@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote
 
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Fault, Faults, Kind, Outage, Slow, Truncated, newest
-from kola.httpmessage import Handler, Reply, Request, bytes_reply, content_type_of, file_reply, part, plain
+from kola.httpmessage import Handler, Refused, Reply, Request, bytes_reply, content_type_of, file_reply, part, plain
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -283,6 +283,8 @@ class _Connection(BaseHTTPRequestHandler):
             return plain(404, f"nothing at {request.path}")
         try:
             return handler(request, body)
+        except Refused as refused:
+            return refused.reply
         except Exception as e:  # noqa: BLE001 - whatever it is, it ends the server's context
             self.server.broken.append(e)
             return plain(500, f"{type(e).__name__}: {e}")

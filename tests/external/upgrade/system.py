@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from kola.machine import Machine
     from kola.releases import Release, Releases
 
-# Pulling and deploying, on a fast machine.
-UPDATE_SECONDS = 300.0
+# To fetch and deploy, on a fast machine.
+_UPDATE_SECONDS = 120.0
 _DEPLOYMENT = re.compile(r"^(?P<booted>[* ]) \S+ (?P<commit>[0-9a-f]{64})\.\d+(?: \((?P<state>.*)\))?$")
 # Boot entries whose kernel or initramfs is not there.
 _BROKEN_ENTRIES = """\
@@ -38,6 +38,7 @@ class System:
     def __init__(self, machine: Machine, releases: Releases) -> None:
         self.machine = machine
         self.releases = releases
+        self.patience = _UPDATE_SECONDS * machine.slowness
         self.has_rpm_ostree = machine.run("command -v rpm-ostree", check=False).exit_code == 0
 
     def follow(self, url: str) -> None:
@@ -51,7 +52,7 @@ class System:
 
     def stage(self, release: Release, *, check: bool = True) -> CommandResult:
         """Fetch a release and stage it for the next boot."""
-        return self.machine.run(self.stage_command(release), sudo=True, check=check, timeout=UPDATE_SECONDS)
+        return self.machine.run(self.stage_command(release), sudo=True, check=check, timeout=self.patience)
 
     def stage_command(self, release: Release) -> list[str]:
         """What does that."""
@@ -62,10 +63,10 @@ class System:
     def rollback(self) -> None:
         """Let the deployment before this one boot next."""
         if self.has_rpm_ostree:
-            self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=UPDATE_SECONDS)
+            self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=self.patience)
             return
         (index,) = (i for i, found in enumerate(self.deployments()) if found.state == "rollback")
-        self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=UPDATE_SECONDS)
+        self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=self.patience)
 
     def update(self, release: Release) -> None:
         """Stage a release, boot it, and see that it is it."""
