@@ -31,7 +31,8 @@ def build(definition: Definition, output: Output, root: Path, scratch: Path, res
         base = tree / "run/modules/base.cil"
         base.write_text(with_open_pipes(base.read_text()))
         modules = sorted(f"/run/modules/{path.name}" for path in (tree / "run/modules").iterdir())
-        output.run(["chroot", tree, "semodule", "--noreload", "--install", *modules])
+        # 200 as a distribution's own packages: 400, the default, is for what an administrator adds.
+        output.run(["chroot", tree, "semodule", "--noreload", "--priority=200", "--install", *modules])
         if definition.selinux_booleans:
             output.run(["chroot", tree, "setsebool", "-N", "-P", *definition.selinux_booleans])
         for folder in (tree / _STORE).rglob("*"):
