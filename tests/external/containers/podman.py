@@ -29,7 +29,7 @@ class Podman:
         """Whether it is an ordinary user's."""
         return self.user != "root"
 
-    def __call__(self, *arguments: str, check: bool = True, stdin: str | None = None) -> CommandResult:
+    def __call__(self, *arguments: str, check: bool = True, stdin: str = "") -> CommandResult:
         """Run one command of it."""
         limit = _SECONDS * self.machine.slowness
         return self.machine.run(["podman", *arguments], user=self.user, check=check, input=stdin, timeout=limit)
