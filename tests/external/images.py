@@ -29,7 +29,8 @@ tools="bash cat chmod dd echo env false grep head id ls mkdir mv rm sleep stat s
 for tool in $tools ncat socat busybox; do
     path=$(type -P "$tool") || continue
     cp -L "$path" "$root/usr/bin/$tool"
-    { ldd "$path" 2>/dev/null || true; } | grep -o '/[^ ]*' | while read -r library; do
+    # A static program has no libraries.
+    { ldd "$path" 2>&1 | grep -o '/[^ ]*' || true; } | while read -r library; do
         cp -L --parents --update=none "$library" "$root"
     done
 done
