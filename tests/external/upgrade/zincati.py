@@ -113,9 +113,8 @@ class Agent:
         return self._images[release.commit] if self._images else release.commit
 
     def start(self, settings: Settings) -> None:
-        """Start it anew with this configuration, which also holds for later boots."""
+        """Start it anew with this configuration; in later boots the system itself has to start it."""
         self.machine.write_file(CONFIG, settings.to_toml(), mode=0o644, sudo=True)
-        self.machine.run(["systemctl", "enable", UNIT], sudo=True)
         self.machine.run(["systemctl", "restart", UNIT], sudo=True, timeout=self.patience)
 
     def state(self) -> str:
