@@ -20,7 +20,7 @@ from kola.progress import Progress
 from kola.run import CLIENT_KEY as RUN_KEY
 from kola.run import RunInfo
 from kola.spec import MachineSpec
-from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
+from tests.integration.local_sshd import LocalSshd, needs_sshd
 from tests.integration.process_platform import Options, ProcessInstance, ProcessPlatform
 
 pytestmark = needs_sshd
@@ -56,14 +56,6 @@ class RestoringPlatform(ProcessPlatform, SnapshotPlatform):
 
     def fingerprint(self, spec: MachineSpec, prepared: Prepared) -> str:
         return f"{spec} {prepared}"
-
-
-@pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[LocalSshd]:
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    with local_sshd(folder) as sshd:
-        yield sshd
 
 
 @pytest.fixture
