@@ -97,7 +97,7 @@ def test_periodic(agent: Agent, releases: Releases) -> None:
     agent.wait_for_state(WAITING)
     staged = agent.rpm_ostree.staged()
     assert staged is not None, "outside of the window nothing is staged"
-    assert staged.is_release(new), f"staged is {staged.version}"
+    assert agent.is_release(staged, new), f"staged is {staged.version}"
     assert staged.locked, "outside of the window the next boot would take the update"
     agent.expect(old)
     assert agent.machine.boot_id == before, "it rebooted outside of the window"
