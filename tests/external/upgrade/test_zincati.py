@@ -58,6 +58,19 @@ def test_off_by_configuration(agent: Agent, releases: Releases) -> None:
     agent.expect_nothing_new(releases.releases[0])
 
 
+def test_updates_by_hand_are_refused(agent: Agent, releases: Releases) -> None:
+    """While it drives the updates, nobody else stages one by mistake: rpm-ostree refuses and names it."""
+    old, new, *_ = releases.releases
+    agent.publish(agent.offered(old))
+    agent.start(Settings(agent.server.base_url))
+    agent.wait_for_questions(1)
+    target = agent.payload(new).rpartition("@")[2]
+    refused = agent.rpm_ostree("deploy", "--lock-finalization", target, check=False)
+    assert refused.exit_code != 0, "rpm-ostree takes updates from somebody else than Zincati"
+    assert "Zincati" in refused.stderr, f"no word about Zincati: {refused.stderr}"
+    agent.expect_nothing_new(old)
+
+
 def test_immediate(agent: Agent, releases: Releases) -> None:
     """With the strategy ``immediate`` it fetches what the graph offers, locks, finalises and reboots into it."""
     before, (old, new, *_) = agent.machine.boot_id, releases.releases
