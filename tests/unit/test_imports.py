@@ -32,6 +32,7 @@ LAYERS = {
     "errors": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
+    "filelock": LEAVES,
     "guest": LEAVES,
     "httpd": LEAVES,
     "httpmessage": LEAVES,
