@@ -10,7 +10,6 @@ may die at any moment, and whoever looks next takes back what it held. (Its mach
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import secrets
@@ -21,6 +20,7 @@ import psutil
 
 from kola import cgroup
 from kola.errors import ConfigError, WaitTimeout
+from kola.filelock import FileLock
 from kola.ledger import Entry, Ledger, State
 from kola.process import ProcessId
 from kola.wait import Deadline, wait_until
@@ -277,13 +277,9 @@ class Budget:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.folder / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel drops it when the process dies
-            try:
-                yield
-            finally:
-                # A child forked meanwhile by another thread has the lock, too: closing would not end it.
-                fcntl.flock(file, fcntl.LOCK_UN)
+        with FileLock(self.folder / "lock") as lock:
+            lock.take()
+            yield
 
     def _owns(self, entry: Entry) -> bool:
         return entry.worker == self.worker and entry.owner == ProcessId.current()

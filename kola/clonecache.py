@@ -8,26 +8,27 @@ the lock of a killed process, so whoever comes next finds the draft it left and 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import time
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import PlatformError
+from kola.filelock import FileLock
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 CLAIM_SECONDS = 3600.0
 """How long to wait for another process that makes the same entry: a boot on a busy host."""
+_DRAFT = ".draft"
 _MIB = 1 << 20
 _CHUNK = 4 * _MIB
 
@@ -73,7 +74,7 @@ class Removed:
 class Claim:
     """The right to use one key: an ``entry`` to restore from, or a ``draft`` folder to be filled, never both."""
 
-    def __init__(self, cache: CloneCache, key: str, lock: int) -> None:
+    def __init__(self, cache: CloneCache, key: str, lock: FileLock) -> None:
         self.cache = cache
         self.key = key
         self.entry: Entry | None = None
@@ -91,12 +92,11 @@ class Claim:
             self.cache.say(f"saved machine {self.key} is damaged ({e}): dropped")
         else:
             return True
-        if not _try_lock(self._lock, fcntl.LOCK_EX):
+        if not self._lock.try_take():
             return False
-        with contextlib.suppress(FileNotFoundError, Damaged):  # somebody else was faster
-            self.entry = self.cache.read(self.key)
-            _try_lock(self._lock, fcntl.LOCK_SH)
-            return True
+        with contextlib.suppress(FileNotFoundError, Damaged):
+            self.cache.read(self.key)
+            return False  # somebody else was faster: it has to be shared
         shutil.rmtree(folder, ignore_errors=True)
         self.draft = self.cache.draft(self.key)
         shutil.rmtree(self.draft, ignore_errors=True)
@@ -106,14 +106,14 @@ class Claim:
     def reject(self) -> None:
         """Drop an entry that cannot be restored, and settle anew: its place may be taken by now."""
         bad, self.entry = self.entry, None
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # others restore for a second
+        self._lock.take()  # others restore for a second
         with contextlib.suppress(FileNotFoundError, Damaged):
             if bad is not None and self.cache.read(self.key).made == bad.made:
                 shutil.rmtree(bad.folder)
         self.settle()
 
     def commit(self, facts: Mapping[str, Any]) -> Entry:
-        """Turn the filled draft into the entry; from now on others restore from it.
+        """Turn the filled draft into the entry; from now on others restore from it, before the claim is closed, too.
 
         Raises:
             PlatformError: it cannot be written.
@@ -129,13 +129,14 @@ class Claim:
             raise PlatformError(f"the machine cannot be saved in {self.draft}: {e.strerror}") from e
         self.draft = None
         self.entry = self.cache.read(self.key)
+        self._lock.try_take(shared=True)  # if not, somebody removes the entry right now: no harm to who made it
         return self.entry
 
     def close(self) -> None:
         """Give the key back; a draft that was not committed goes."""
         if self.draft is not None:
             shutil.rmtree(self.draft, ignore_errors=True)
-        os.close(self._lock)
+        self._lock.release()
 
 
 class CloneCache:
@@ -167,11 +168,11 @@ class CloneCache:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
         def attempt() -> Claim | None:
-            lock = _open_lock(self._lock_path(key))
+            lock = FileLock(self._lock_path(key))
             claim = Claim(self, key, lock)
-            if _try_lock(lock, fcntl.LOCK_SH) and claim.settle():
+            if lock.try_take(shared=True) and claim.settle():
                 return claim
-            os.close(lock)
+            lock.release()
             return None
 
         claim = wait_until(attempt, CLAIM_SECONDS, what="another process that boots the same machine", progress=on_wait)
@@ -219,18 +220,23 @@ class CloneCache:
 
     def draft(self, key: str) -> Path:
         """Return where an entry is made."""
-        return self.folder / f"{key}.draft"
+        return self.folder / f"{key}{_DRAFT}"
 
     def make_room(self, mib: int) -> None:
         """See to it that so much can be written, by removing what was not used for the longest time.
 
         Raises:
-            PlatformError: there is not enough space even so.
+            PlatformError: there would not be enough space even with all removed that nobody uses; then all stays.
         """
-        for key in self._by_age():
-            if self.free_mib() >= mib:
-                return
-            self._remove(key)
+        if self.free_mib() < mib:
+            why = "there was no space"
+            idle = [
+                found for key in self._by_age() for found in self._remove(key, self.folder / key, why, dry_run=True)
+            ]
+            if self.free_mib() + sum(entry.mib for entry in idle) >= mib:
+                for entry in idle:
+                    if self.free_mib() < mib:
+                        self._remove(entry.key, self.folder / entry.key, why)
         if (free := self.free_mib()) < mib:
             raise PlatformError(f"{free} MiB free in {self.folder}, a saved machine may need {mib} MiB")
 
@@ -240,7 +246,7 @@ class CloneCache:
 
     def size_mib(self) -> int:
         """Return what all entries take."""
-        return sum(self._mib(key) for key in self._by_age())
+        return sum(_mib(self.folder / key) for key in self._by_age())
 
     def count(self) -> int:
         """Return the number of entries."""
@@ -257,60 +263,60 @@ class CloneCache:
         removed: list[Removed] = []
         oldest = time.time() - self.limits.age_days * 86400
         total = self.size_mib()
-        for path in sorted(self.folder.glob("*.draft")):
-            key = path.name.removesuffix(".draft")
-            mib = sum(p.stat().st_size for p in _files(path)) // _MIB
-            if dry_run or self._remove(key, path):
-                removed.append(Removed(key, mib, "its making was interrupted"))
+        for path in sorted(self.folder.glob(f"*{_DRAFT}")):
+            removed += self._remove(path.stem, path, "its making was interrupted", dry_run=dry_run)
         for key in self._by_age():
-            mib = self._mib(key)
-            age = time.time() - self._used(key)
-            if self._used(key) < oldest:
-                why = f"not used for {age / 86400:.0f} days"
+            used = self._used(key)
+            if not used:
+                continue  # somebody else has removed it
+            if used < oldest:
+                why = f"not used for {(time.time() - used) / 86400:.0f} days"
             elif total > self.limits.size_mib:
                 why = f"all together had more than {self.limits.size_mib} MiB"
             else:
                 continue
-            if dry_run or self._remove(key):
-                total -= mib
-                removed.append(Removed(key, mib, why))
+            gone = self._remove(key, self.folder / key, why, dry_run=dry_run)
+            total -= sum(entry.mib for entry in gone)
+            removed += gone
         return removed
 
-    def _remove(self, key: str, folder: Path | None = None) -> bool:
-        """Remove an entry (or its draft) that nobody uses; tell whether it is gone."""
-        lock = _open_lock(self._lock_path(key))
-        try:
-            if not _try_lock(lock, fcntl.LOCK_EX):
-                return False
-            shutil.rmtree(folder or self.folder / key, ignore_errors=True)
-            return True
-        finally:
-            os.close(lock)
+    def _remove(self, key: str, folder: Path, why: str, *, dry_run: bool = False) -> list[Removed]:
+        """Remove an entry or a draft unless somebody uses it or was faster; return what goes."""
+        with FileLock(self._lock_path(key)) as lock:
+            if not lock.try_take() or not folder.exists():
+                return []
+            mib = _mib(folder)
+            if not dry_run:
+                shutil.rmtree(folder, ignore_errors=True)
+            return [Removed(key, mib, why)]
 
     def _by_age(self) -> list[str]:
         """Return the keys of all entries, the one that was not used for the longest time first."""
-        return sorted((path.parent.name for path in self.folder.glob(f"*/{MANIFEST}")), key=self._used)
+        folders = (path.parent for path in self.folder.glob(f"*/{MANIFEST}"))
+        # A draft has its manifest for a moment before it is the entry.
+        return sorted((folder.name for folder in folders if folder.suffix != _DRAFT), key=self._used)
 
     def _used(self, key: str) -> float:
         with contextlib.suppress(FileNotFoundError):
             return (self.folder / key / MANIFEST).stat().st_mtime
         return 0.0
 
-    def _mib(self, key: str) -> int:
-        return sum(_size(path) for path in _files(self.folder / key)) // _MIB
-
     def _lock_path(self, key: str) -> Path:
         return self.folder / f"{key}.lock"
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    """Return what is there now: files and folders may go at any moment."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name != MANIFEST)
+    return sorted(path for path in paths if path.is_file())
 
 
-def _size(path: Path) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_blocks * 512
-    return 0
+def _mib(folder: Path) -> int:
+    size = 0
+    for path in _files(folder):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_blocks * 512
+    return size // _MIB
 
 
 def _sum(path: Path) -> list[int]:
@@ -321,15 +327,3 @@ def _sum(path: Path) -> list[int]:
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
     return [size, crc]
-
-
-def _open_lock(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -6,7 +6,6 @@ takes time.
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import io
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from kola import qcow2
 from kola.errors import ConfigError, WaitTimeout
+from kola.filelock import FileLock
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -261,21 +261,14 @@ def _decompress(path: Path, kind: str, packed: BinaryIO, unpacked: BinaryIO, pro
 
 @contextmanager
 def _locked(lock: Path, path: Path, progress: Progress | None) -> Iterator[None]:
-    with lock.open("w") as file:
-
-        def acquired() -> bool:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
+    with FileLock(lock) as held:
 
         def waiting(_elapsed: float) -> None:
             if progress is not None:
                 progress(f"waiting for another process that decompresses {path.name}", 0, path.stat().st_size)
 
         try:
-            wait_until(acquired, _UNPACK_SECONDS, what=f"another process to decompress {path}", progress=waiting)
+            wait_until(held.try_take, _UNPACK_SECONDS, what=f"another process to decompress {path}", progress=waiting)
         except WaitTimeout as e:
             raise ConfigError(f"image {path}: {e}") from e
         yield

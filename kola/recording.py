@@ -52,7 +52,7 @@ class Recorder:
         self.record.write(self.path)
 
     def plan(self, tests: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take what was selected (node id -> description, covers, tags, isolation): all ``not-run`` until a report comes."""
+        """Take what was selected (node id -> facts of ``kola.plan.Plan``): all ``not-run`` until a report comes."""
         new = {
             nodeid: TestRecord(nodeid, **facts) for nodeid, facts in tests.items() if nodeid not in self.record.tests
         }

@@ -12,9 +12,9 @@ need one. A holder never waits for more: it comes to an end and gives back what 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from kola.filelock import FileLock
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Hold:
     """Slots that are taken; a context manager that gives them back. They also end with their process."""
 
     def __init__(self) -> None:
-        self._files: list[IO[str]] = []
+        self._locks: list[FileLock] = []
 
     def __enter__(self) -> Hold:  # noqa: PYI034 - not made to be inherited from
         return self
@@ -47,19 +47,22 @@ class Hold:
 
     def __len__(self) -> int:
         """How many."""
-        return len(self._files)
+        return len(self._locks)
 
     def add(self, path: Path) -> bool:
         """Take one more slot if it is free."""
-        file = _lock(path)
-        if file is not None:
-            self._files.append(file)
-        return file is not None
+        lock = FileLock(path)
+        # A slot that this process holds is not free for itself either.
+        if lock.try_take():
+            self._locks.append(lock)
+            return True
+        lock.release()
+        return False
 
     def release(self) -> None:
         """Give them back; again does nothing."""
-        while self._files:
-            _unlock(self._files.pop())
+        while self._locks:
+            self._locks.pop().release()
 
 
 class Slots:
@@ -146,23 +149,3 @@ class Slots:
     def _gate(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / "gate"
-
-
-def _lock(path: Path) -> IO[str] | None:
-    file = path.open("a")
-    try:
-        # A lock belongs to this opening of the file: a slot that this process holds is not free for itself either.
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _unlock(file: IO[str]) -> None:
-    with file:
-        # A child forked meanwhile by another thread has the lock, too: closing would not end it.
-        fcntl.flock(file, fcntl.LOCK_UN)

@@ -6,8 +6,6 @@ one. What it holds are hashes, names of platforms and numbers; it is for its own
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -16,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from kola.filelock import FileLock
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 FILE = "usage.json"
@@ -225,7 +225,9 @@ class UsageStore:
     def add(self, report: Report) -> None:
         """Add what one process found out. A file that cannot be written is a warning, not an error."""
         try:
-            with self._locked():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.path.with_suffix(".lock")) as lock:
+                lock.take()
                 record = self.read().add(report, time.time())
                 draft = self.path.with_suffix(".new")
                 draft.unlink(missing_ok=True)
@@ -234,17 +236,6 @@ class UsageStore:
                 draft.replace(self.path)
         except OSError as e:
             _LOG.warning("what machines used could not be recorded: %s: %s", e.filename or self.path, e.strerror)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_suffix(".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel drops it when the process dies
-            try:
-                yield
-            finally:
-                # A child forked meanwhile by another thread has the lock, too: closing would not end it.
-                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _machine(kind: Kind, image: str, key: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,14 @@ def test_several_restore_at_once(cache: CloneCache) -> None:
         pass
 
 
+def test_others_restore_as_soon_as_it_is_committed(cache: CloneCache) -> None:
+    with cache.claim("k", never) as claim:
+        fill(claim)
+        with found(CloneCache(cache.folder, Limits()), "k"):
+            pass
+        assert CloneCache(cache.folder, Limits(age_days=-1)).collect() == [], "the maker still uses it"
+
+
 def used(cache: CloneCache, key: str, days_ago: float) -> None:
     moment = time.time() - days_ago * 86400
     os.utime(cache.folder / key / "manifest.json", (moment, moment))
@@ -209,6 +218,7 @@ def test_what_is_in_use_stays(cache: CloneCache) -> None:
     make(cache, "k")
     with found(cache, "k"):
         none = CloneCache(cache.folder, Limits(size_mib=0, age_days=-1))
+        assert none.collect(dry_run=True) == []
         assert none.collect() == []
     assert [r.key for r in none.collect()] == ["k"]
 
@@ -217,20 +227,75 @@ def test_interrupted_drafts_go(cache: CloneCache) -> None:
     make(cache, "k")
     cache.draft("dead").mkdir()
     with cache.claim("alive", never):
-        assert [(r.key, r.why) for r in cache.collect()] == [("dead", "its making was interrupted")]
-    assert not cache.draft("dead").exists()
+        for dry_run in (True, False):
+            found = [(r.key, r.why) for r in cache.collect(dry_run=dry_run)]
+            assert found == [("dead", "its making was interrupted")]
+            assert cache.draft("dead").exists() is dry_run
+        assert cache.draft("alive").exists()
 
 
-def test_a_full_disk_first_costs_old_entries_then_is_an_error(
-    cache: CloneCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for days, key in enumerate(("new", "old")):
-        make(cache, key)
+def test_a_draft_is_no_entry_yet(cache: CloneCache) -> None:
+    none = CloneCache(cache.folder, Limits(age_days=-1))
+    with cache.claim("k", never) as claim:
+        assert claim.draft is not None
+        (claim.draft / "manifest.json").write_text("{}")
+        assert cache.count() == 0
+        assert none.collect() == []
+
+
+def test_what_others_make_and_remove_disturbs_nobody_who_collects(cache: CloneCache) -> None:
+    end = threading.Event()
+    make(cache, "entry")
+    with cache.claim("draft", never) as claim:
+        assert claim.draft is not None
+        folders = [cache.folder / "entry" / "more", claim.draft / "more"]
+
+        def churn() -> None:
+            while not end.is_set():
+                for folder in folders:
+                    folder.mkdir()
+                    (folder / "state").write_text("x")
+                    (folder / "disk").write_text("x")
+                    shutil.rmtree(folder)
+
+        others = threading.Thread(target=churn)
+        others.start()
+        try:
+            for _ in range(500):
+                assert cache.size_mib() == 0
+                assert cache.collect(dry_run=True) == []
+                assert cache.collect() == []
+        finally:
+            end.set()
+            others.join()
+
+
+@pytest.fixture
+def full_disk(cache: CloneCache, monkeypatch: pytest.MonkeyPatch) -> CloneCache:
+    """A cache on a disk of 10 MiB, with three entries of 3 MiB each, ``a`` the youngest."""
+    for days, key in enumerate("abc"):
+        make(cache, key, os.urandom(3 * MIB))
         used(cache, key, days)
     # How full this host's disk is is not the test's business; what follows from it is.
-    monkeypatch.setattr(CloneCache, "free_mib", lambda self: 100 if self.peek("old") else 2000)
-    cache.make_room(1500)
-    assert cache.peek("new")
-    assert not cache.peek("old")
-    with pytest.raises(PlatformError, match=r"2000 MiB free in .*a saved machine may need 3000 MiB"):
-        cache.make_room(3000)
+    monkeypatch.setattr(CloneCache, "free_mib", lambda self: 10 - self.size_mib())
+    return cache
+
+
+def test_without_space_the_longest_unused_go_as_far_as_it_takes(full_disk: CloneCache) -> None:
+    full_disk.make_room(1)
+    assert full_disk.count() == 3, "there was enough space"
+    full_disk.make_room(4)
+    assert full_disk.count() == 2
+    full_disk.make_room(5)
+    assert [full_disk.peek(key) for key in "abc"] == [True, False, False]
+
+
+def test_nothing_goes_if_that_would_not_be_enough(full_disk: CloneCache) -> None:
+    with pytest.raises(PlatformError, match=r"1 MiB free in .*a saved machine may need 11 MiB"):
+        full_disk.make_room(11)
+    assert full_disk.count() == 3
+    with found(full_disk, "c"), pytest.raises(PlatformError, match="1 MiB free"):
+        full_disk.make_room(8)
+    assert full_disk.count() == 3, "what is in use would not have gone"
+    full_disk.make_room(10)
+    assert full_disk.count() == 0

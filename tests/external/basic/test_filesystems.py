@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["storage"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["storage"], covers="storage")
 
 
 @pytest.mark.kola(needs=["ostree"])
@@ -28,7 +28,7 @@ def test_state_is_writable(machine: Machine, folder: str) -> None:
     assert machine.run(script, sudo=True).stdout == "kept\n"
 
 
-@pytest.mark.kola(needs=["ostree"])
+@pytest.mark.kola(needs=["ostree"], covers="boot")
 def test_booted_deployment(machine: Machine) -> None:
     """The kernel was told which deployment to boot, and exactly that one's tree is the root."""
     arguments = machine.run("cat /proc/cmdline").stdout.split()
@@ -41,7 +41,7 @@ def test_booted_deployment(machine: Machine) -> None:
     assert deployment.rsplit("/", 1)[1] in booted[0]
 
 
-@pytest.mark.kola(needs=["ostree"])
+@pytest.mark.kola(needs=["ostree"], covers="boot")
 def test_boot_has_the_entry_that_booted(machine: Machine) -> None:
     """/boot is mounted and has a boot entry whose kernel and initramfs exist and whose arguments were used."""
     assert machine.run("findmnt --noheadings --output TARGET /boot").stdout.strip() == "/boot"

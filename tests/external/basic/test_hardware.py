@@ -19,6 +19,7 @@ pytestmark = pytest.mark.kola(
     kernel_args=["kola.basic=42", "kola.flag"],
     platforms=["qemu"],
     tags=["storage"],
+    covers="storage",
 )
 
 
@@ -42,6 +43,7 @@ def test_extra_disk(machine: Machine) -> None:
     assert machine.run(mounted.format(command="cat /var/mnt/extra/file"), sudo=True).stdout == "kept\n"
 
 
+@pytest.mark.kola(covers="kernel-args")
 def test_kernel_arguments(machine: Machine) -> None:
     """The first boot already had the kernel arguments that were asked for, each once."""
     used = machine.run("cat /proc/cmdline").stdout.split()

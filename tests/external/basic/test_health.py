@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["systemd"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["systemd"], covers="services")
 
 
 def test_boot_completed_without_failed_units(machine: Machine) -> None:
@@ -21,6 +21,7 @@ def test_boot_completed_without_failed_units(machine: Machine) -> None:
     assert state == "running"
 
 
+@pytest.mark.kola(covers="kernel")
 def test_identity_of_the_system(machine: Machine) -> None:
     """/etc/os-release names the system, and the kernel that runs is the one whose modules are there."""
     release = machine.run(". /etc/os-release && echo $ID,$VERSION_ID").stdout.strip()
@@ -28,6 +29,7 @@ def test_identity_of_the_system(machine: Machine) -> None:
     assert machine.run("test -d /usr/lib/modules/$(uname -r) && modinfo -n overlay").stdout.strip()
 
 
+@pytest.mark.kola(covers="kernel")
 def test_clock(machine: Machine) -> None:
     """The clock is the host's, in UTC.
 
@@ -42,6 +44,7 @@ def test_clock(machine: Machine) -> None:
     assert zone == "UTC"
 
 
+@pytest.mark.kola(covers="kernel")
 def test_clock_moves_with_the_host(machine: Machine) -> None:
     """Three seconds on the host are about three seconds on the machine, by the wall and by the monotonic clock."""
     script = "date +%s.%N; cat /proc/uptime; sleep 3; date +%s.%N; cat /proc/uptime"

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition"], covers="provisioning")
 
 
 def stat(machine: Machine, path: str, form: str) -> str:

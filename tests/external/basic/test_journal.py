@@ -12,7 +12,7 @@ from kola.wait import wait_until
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["journal"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["journal"], covers="logging")
 
 
 @pytest.fixture

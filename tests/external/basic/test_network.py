@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["network"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["network"], covers="network")
 
 
 def test_default_route_and_its_gateway(machine: Machine) -> None:

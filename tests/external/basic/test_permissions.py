@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["security"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["security"], covers="access")
 
 
 def listing(machine: Machine, command: str) -> dict[str, tuple[int, str, str]]:

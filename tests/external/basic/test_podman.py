@@ -10,7 +10,9 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", needs=["podman"], tags=["containers"])
+pytestmark = pytest.mark.kola(
+    isolation="shared", ignition="basic.ign", needs=["podman"], tags=["containers"], covers="container-run"
+)
 
 
 @pytest.mark.parametrize("rootless", [False, True], ids=["root", "rootless"])

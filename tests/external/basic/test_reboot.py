@@ -32,7 +32,7 @@ def ignition_runs(machine: Machine) -> list[str]:
     return list(dict.fromkeys(boots))
 
 
-@pytest.mark.kola(isolation="first_boot", ignition=CONFIG, tags=["ignition", "reboot"])
+@pytest.mark.kola(isolation="first_boot", ignition=CONFIG, tags=["ignition", "reboot"], covers="first-boot-only")
 def test_provisioned_once(machine: Machine) -> None:
     """After a reboot everything is kept, the enabled unit runs again, and Ignition does not."""
     first = machine.boot_id

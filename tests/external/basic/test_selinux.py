@@ -9,9 +9,12 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", needs=["selinux"], tags=["selinux", "security"])
+pytestmark = pytest.mark.kola(
+    isolation="shared", ignition="basic.ign", needs=["selinux"], tags=["selinux", "security"], covers="selinux-label"
+)
 
 
+@pytest.mark.kola(covers="selinux-mode")
 def test_mode_is_the_configured_one(machine: Machine) -> None:
     """A policy is loaded, and the mode is what /etc/selinux/config (or the kernel argument that overrides it) says."""
     assert int(machine.run("cat /sys/fs/selinux/policyvers").stdout) >= 30

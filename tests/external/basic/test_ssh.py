@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["security"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["security"], covers="access")
 
 SSH = (
     "ssh -F none -o BatchMode=yes -o ConnectTimeout=30 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "

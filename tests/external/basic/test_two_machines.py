@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kola.machine import Machine
 
 
-@pytest.mark.kola(isolation="first_boot", machines=2, tags=["security"])
+@pytest.mark.kola(isolation="first_boot", machines=2, tags=["security"], covers="identity")
 def test_identities_are_unique(machines: list[Machine]) -> None:
     """Two machines share no machine id, host key, boot id or random seed."""
     commands = {

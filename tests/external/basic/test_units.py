@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition", "systemd"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition", "systemd"], covers="services")
 
 
 def show(machine: Machine, unit: str, what: str) -> str:

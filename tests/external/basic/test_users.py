@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from kola.machine import Machine
 
-pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition"])
+pytestmark = pytest.mark.kola(isolation="shared", ignition="basic.ign", tags=["ignition"], covers="provisioning")
 
 
 def entry(machine: Machine, database: str, key: str) -> list[str]:
@@ -31,6 +31,7 @@ def test_groups(machine: Machine) -> None:
     assert "kola-basic" not in machine.run("id -Gn core").stdout.split()
 
 
+@pytest.mark.kola(covers="access")
 def test_authorized_key(machine: Machine) -> None:
     """A user's key is in a file that sshd reads, is theirs, and nobody else may write."""
     home = entry(machine, "passwd", "tester")[5]
@@ -39,6 +40,7 @@ def test_authorized_key(machine: Machine) -> None:
     assert machine.run(["stat", "--format", "%a %U", found[0]], sudo=True).stdout.strip() == "600 tester"
 
 
+@pytest.mark.kola(covers="access")
 def test_password_hash_and_locked_passwords(machine: Machine) -> None:
     """The configured hash is in the shadow file as it is; who has none cannot log in with any password."""
     assert entry(machine, "shadow", "tester")[1].startswith("$6$kolabasic$N3fbSK")

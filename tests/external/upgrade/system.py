@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kola.command import CommandResult
+from tests.external.upgrade.client import APPLICATION, Identity
 
 if TYPE_CHECKING:
     from kola.machine import Machine
     from kola.releases import Release, Releases
 
-# Pulling and deploying, on a fast machine.
-UPDATE_SECONDS = 300.0
+# To fetch and deploy, on a fast machine.
+_UPDATE_SECONDS = 120.0
 _DEPLOYMENT = re.compile(r"^(?P<booted>[* ]) \S+ (?P<commit>[0-9a-f]{64})\.\d+(?: \((?P<state>.*)\))?$")
 # Boot entries whose kernel or initramfs is not there.
 _BROKEN_ENTRIES = """\
@@ -38,6 +39,7 @@ class System:
     def __init__(self, machine: Machine, releases: Releases) -> None:
         self.machine = machine
         self.releases = releases
+        self.patience = _UPDATE_SECONDS * machine.slowness
         self.has_rpm_ostree = machine.run("command -v rpm-ostree", check=False).exit_code == 0
 
     def follow(self, url: str) -> None:
@@ -51,7 +53,7 @@ class System:
 
     def stage(self, release: Release, *, check: bool = True) -> CommandResult:
         """Fetch a release and stage it for the next boot."""
-        return self.machine.run(self.stage_command(release), sudo=True, check=check, timeout=UPDATE_SECONDS)
+        return self.machine.run(self.stage_command(release), sudo=True, check=check, timeout=self.patience)
 
     def stage_command(self, release: Release) -> list[str]:
         """What does that."""
@@ -62,16 +64,25 @@ class System:
     def rollback(self) -> None:
         """Let the deployment before this one boot next."""
         if self.has_rpm_ostree:
-            self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=UPDATE_SECONDS)
+            self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=self.patience)
             return
         (index,) = (i for i, found in enumerate(self.deployments()) if found.state == "rollback")
-        self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=UPDATE_SECONDS)
+        self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=self.patience)
 
     def update(self, release: Release) -> None:
         """Stage a release, boot it, and see that it is it."""
         self.stage(release)
         self.machine.reboot()
         self.expect(release)
+
+    def identity(self, release: Release) -> Identity:
+        """Return what the machine tells an update server of itself when it runs this release."""
+        basearch, node_uuid, cmdline = self.machine.run(
+            f"uname -m; systemd-id128 machine-id --app-specific={APPLICATION}; cat /proc/cmdline"
+        ).stdout.splitlines()
+        (platform,) = (word.partition("=")[2] for word in cmdline.split() if word.startswith("ignition.platform.id="))
+        stream = release.ref.rpartition("/")[2]
+        return Identity(basearch, stream, platform, node_uuid, release.version, release.commit)
 
     def deployments(self) -> list[Deployment]:
         """Return all of them, in the order of the boot menu."""
