@@ -1,5 +1,6 @@
 """The qemu platform with real libvirt and real QEMU: guests of one sector first, then the test OS."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -56,9 +57,10 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def qemu(folder: Path) -> Qemu:
+def qemu(folder: Path) -> Iterator[Qemu]:
     """One for all tests: libvirt's embedded driver is one a process."""
-    return Qemu(Options(), host_arch(), context_in(folder))
+    with contextlib.closing(Qemu(Options(), host_arch(), context_in(folder))) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
