@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kola.errors import ConfigError
+from kola.fleetlock import FleetLock
 from kola.flight import Reservation
 from kola.httpd import HttpServer
 from kola.platform import load_platform
+from kola.registry import Registry
 from kola.spec import Capability
 from kola.tls import Authority
+from kola.updates import UpdateServer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
     from kola.machine import Machine
 
@@ -22,7 +26,7 @@ RESERVATION = pytest.StashKey[Reservation]()
 """What the test may launch; there while its fixtures live."""
 
 MACHINES = frozenset({"machine", "machines", "flight"})
-SERVICES = frozenset({"http_server", "https_server"})
+SERVICES = frozenset({"http_server", "https_server", "registry", "update_server", "fleet_lock"})
 
 
 def used_by(item: pytest.Item) -> frozenset[str]:
@@ -74,6 +78,27 @@ def https_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
     """The same with TLS, by a certificate authority of its own: ``https_server.authority.pem``."""
     with _server(request, Authority()) as server:
         yield server
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    """An empty container registry on this host; guests name its images ``registry.reference("app:v1")``."""
+    with _server(request) as server:
+        yield Registry(server, tmp_path / "registry")
+
+
+@pytest.fixture
+def update_server(request: pytest.FixtureRequest) -> Iterator[UpdateServer]:
+    """A server of update graphs, as Zincati asks for them at ``update_server.base_url``; nothing is published yet."""
+    with _server(request) as server:
+        yield UpdateServer(server)
+
+
+@pytest.fixture
+def fleet_lock(request: pytest.FixtureRequest) -> Iterator[FleetLock]:
+    """A lock manager for reboots, which Zincati reaches at ``fleet_lock.base_url``; one slot, free."""
+    with _server(request) as server:
+        yield FleetLock(server)
 
 
 def _server(request: pytest.FixtureRequest, authority: Authority | None = None) -> HttpServer:

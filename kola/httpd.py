@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import socket
+import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -21,7 +23,7 @@ from urllib.parse import parse_qsl, unquote
 
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Fault, Faults, Kind, Outage, Slow, Truncated, newest
-from kola.httpmessage import Handler, Reply, Request, bytes_reply, content_type_of, file_reply, part, plain
+from kola.httpmessage import Handler, Refused, Reply, Request, bytes_reply, content_type_of, file_reply, part, plain
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ class HttpServer:
             inside = request.path[len(prefix.rstrip("/")) :].lstrip("/")
             try:
                 file = (root / inside).resolve()
-                good = ".." not in inside.split("/") and file.is_relative_to(root) and file.is_file()
+                good = file.is_relative_to(root) and file.is_file()
             except (OSError, ValueError):  # a name that is too long, a NUL
                 good = False
             return file_reply(file, content_type_of(inside)) if good else plain(404, f"nothing at {request.path}")
@@ -223,8 +225,12 @@ class _Listener(ThreadingMixIn, TCPServer):
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away; what a handler of ours does wrong is caught where it is called."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the library's
+        """Forget clients that went away; anything else is this server's own fault and fails the test."""
+        error = sys.exc_info()[1]
+        gone = isinstance(error, ConnectionError | ssl.SSLError) or self.closing.is_set()
+        if isinstance(error, Exception) and not gone:
+            self.broken.append(error)
 
     def end(self) -> None:
         """Close everything; all threads are gone afterwards."""
@@ -283,6 +289,8 @@ class _Connection(BaseHTTPRequestHandler):
             return plain(404, f"nothing at {request.path}")
         try:
             return handler(request, body)
+        except Refused as refused:
+            return refused.reply
         except Exception as e:  # noqa: BLE001 - whatever it is, it ends the server's context
             self.server.broken.append(e)
             return plain(500, f"{type(e).__name__}: {e}")

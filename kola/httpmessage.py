@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
 import re
 from collections.abc import Callable, Mapping
@@ -56,13 +57,26 @@ class Reply:
     etag: str = ""
 
 
+class Refused(Exception):
+    """What a handler raises to answer with an error."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(f"{reply.status} {reply.body!r}")
+        self.reply = reply
+
+
 Handler = Callable[[Request, IO[bytes]], Reply]
-"""Answers a request; the second argument is its whole body. Called by many threads at once."""
+"""Answers a request or raises ``Refused``; the second argument is its whole body. Called by many threads at once."""
 
 
 def plain(status: int, text: str, **headers: str) -> Reply:
     """Return a reply of one line of text."""
     return Reply(status, f"{text}\n".encode(), {"Content-Type": "text/plain; charset=utf-8", **headers})
+
+
+def json_reply(status: int, content: object, **headers: str) -> Reply:
+    """Return a reply of JSON."""
+    return Reply(status, json.dumps(content).encode(), {"Content-Type": "application/json", **headers})
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:

@@ -41,7 +41,7 @@ def test_servers_that_guests_reach_under_the_platforms_address(
         """
         from urllib.request import urlopen
 
-        def test_it(http_server, https_server):
+        def test_it(http_server, https_server, registry, update_server, fleet_lock):
             http_server.add("/x", b"content")
             assert http_server.url("/x") == f"http://192.0.2.7:{http_server.port}/x"
             assert urlopen(http_server.local_url("/x")).read() == b"content"
@@ -49,6 +49,10 @@ def test_servers_that_guests_reach_under_the_platforms_address(
             assert https_server.url("/x") == f"https://192.0.2.7:{https_server.port}/x"
             assert https_server.authority.pem.startswith("-----BEGIN CERTIFICATE")
             assert not http_server.requests("/y")
+            assert update_server.base_url == f"http://192.0.2.7:{update_server.server.port}"
+            assert fleet_lock.base_url == f"http://192.0.2.7:{fleet_lock.server.port}"
+            assert registry.reference("app:v1") == f"192.0.2.7:{registry.server.port}/app:v1"
+            assert urlopen(registry.server.local_url("/v2/")).read() == b"{}"
     """,
         "hosting:Hosting",
     )

@@ -229,6 +229,30 @@ def test_a_handler_that_fails_fails_the_test() -> None:
         use()
 
 
+def test_a_reply_that_cannot_be_sent_fails_the_test() -> None:
+    def use() -> None:
+        with HttpServer() as server:
+            server.route("/", lambda _request, _body: Reply(200, Path("/nowhere/file")))
+            with pytest.raises(http.client.RemoteDisconnected):
+                ask(server, "/x")
+
+    with pytest.raises(FileNotFoundError, match="/nowhere/file"):
+        use()
+
+
+def test_a_client_that_goes_away_fails_nothing(server: HttpServer) -> None:
+    server.add("/x", bytes(50_000_000))
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+            client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            client.recv(1)
+    with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")
+    with socket.create_connection(("127.0.0.1", server.port), 5) as client:
+        client.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
+    assert ask(server, "/x", Range="bytes=0-9")[1] == bytes(10)
+
+
 def test_many_clients_at_once(server: HttpServer, tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(DATA)
     server.mount("/", tmp_path)

@@ -202,7 +202,11 @@ def with_updates(folder: Path, updates: object) -> Path:
     return folder
 
 
-UPDATES = {"repo": "repo", "remote": "os", "releases": [{"commit": "a" * 64, "ref": "os/stable", "version": "1.0"}]}
+UPDATES: dict[str, Any] = {
+    "repo": "repo",
+    "remote": "os",
+    "releases": [{"commit": "a" * 64, "ref": "os/stable", "version": "1.0"}],
+}
 
 
 def test_updates_are_found_beside_the_image_and_travel_to_workers(tmp_path: Path) -> None:
@@ -212,6 +216,21 @@ def test_updates_are_found_beside_the_image_and_travel_to_workers(tmp_path: Path
     assert image.updates.repo == folder / "repo"
     assert image.updates.releases[0].version == "1.0"
     assert image.updates.wrongly_signed is None
+    assert Image.from_plain(json.loads(json.dumps(image.to_plain()))) == image
+
+
+def test_files_that_come_with_updates(tmp_path: Path) -> None:
+    (release,) = UPDATES["releases"]
+    updates = UPDATES | {"releases": [release | {"image": "1.0.ociarchive"}], "package": "p.rpm"}
+    folder = with_updates(tmp_path / "image", updates)
+    with pytest.raises(ConfigError, match=r"updates: no such file: .*1\.0\.ociarchive"):
+        resolve(str(folder), cache=tmp_path / "cache", arch=get_arch("x86_64"))
+    for name in ("1.0.ociarchive", "p.rpm"):
+        (folder / name).touch()
+    image = resolve(str(folder), cache=tmp_path / "cache", arch=get_arch("x86_64"))
+    assert image.updates is not None
+    assert image.updates.releases[0].image == str(folder / "1.0.ociarchive")
+    assert image.updates.package == str(folder / "p.rpm")
     assert Image.from_plain(json.loads(json.dumps(image.to_plain()))) == image
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from .errors import BuildError
 
 GIB = 1024**3
-NEEDED_SPACE = 4 * GIB
+NEEDED_SPACE = 6 * GIB
 # Tool -> the Debian package that brings it.
 _TOOLS = {
     "mmdebstrap": "mmdebstrap",
