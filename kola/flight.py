@@ -175,6 +175,7 @@ class Flight:
 
     def __exit__(self, *exc: object) -> None:
         with contextlib.ExitStack() as stack:  # from the last to the first, whatever one of them raises
+            stack.callback(self.platform.close)
             stack.callback(self._evictor.__exit__, None, None, None)
             stack.callback(self.meter.__exit__, None, None, None)
             stack.callback(self._end_parked)

@@ -213,6 +213,12 @@ class Platform(ABC):
             PlatformError: something could not be removed; everything else was.
         """
 
+    def close(self) -> None:  # noqa: B027 - most have nothing to do
+        """Let go of what this process has of the provider; called when its machines have ended or are kept.
+
+        No file of this process in the scratch folder is made after that, and no machine. Again does nothing.
+        """
+
 
 class SnapshotPlatform(Platform):
     """A driver with ``Capability.SNAPSHOT``: a running machine can be saved and restored any number of times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -12,13 +13,16 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from kola.errors import ConfigError
+from kola.errors import ConfigError, WaitTimeout
+from kola.wait import wait_until
 from platforms.qemu.binding import libvirt
 from platforms.qemu.options import EMBED, SESSION, SYSTEM
+from platforms.qemu.process import guests
 
 # libvirt's sockets live under the root: DIR/lib/qemu/domain-NN-TWENTY_CHARACTERS_OF/monitor.sock
 _SOCKET_LIMIT = 107
 _SOCKET_TAIL = len("/lib/qemu/domain-NNN-") + 20 + len("/monitor.sock")
+_CLOSE_SECONDS = 5.0
 _CAPABILITIES = Path("cache", "qemu", "capabilities")
 _QEMU_SPEAKS = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+Z \S*qemu\S*: )")
 
@@ -98,6 +102,25 @@ class Link:
             with tempfile.NamedTemporaryFile(dir=self._cached, delete=False) as new:  # atomic: others read it
                 new.write(found.read_bytes())
             Path(new.name).replace(kept)
+
+    def close(self) -> None:
+        """Remove the embedded driver's folder, once libvirt has done with the machines that have ended.
+
+        When init has reaped a QEMU, which takes seconds on some hosts, libvirt writes to that folder and makes it anew
+        if it is gone. This is for the end: nothing can be launched after it. Again does nothing.
+        """
+        if self._root is None:
+            return
+        with contextlib.suppress(WaitTimeout, libvirt.libvirtError):  # there are hosts whose init reaps nothing
+            wait_until(self._has_settled, _CLOSE_SECONDS, interval=0.02)
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _has_settled(self) -> bool:
+        alive = set()
+        for name, process in guests():
+            process.close()
+            alive.add(name)
+        return {domain.name() for domain in self._connection.listAllDomains()} <= alive
 
     def _open(self) -> Any:
         if self.uri == EMBED:

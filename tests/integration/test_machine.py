@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -45,7 +46,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     try:
         driver = qemu(qemu.Options(), host_arch(), context)
         prepared = driver.prepare(images.resolve("testos", cache=cache, arch=host_arch()))
-        with driver.launch(MachineSpec(), ignition.serialise(config), name, prepared) as instance:
+        with (
+            contextlib.closing(driver),
+            driver.launch(MachineSpec(), ignition.serialise(config), name, prepared) as instance,
+        ):
             access = Access(USER, client, host.public, key_file, scratch / "known_hosts")
             booted = Machine(instance, access, slowness=prepared.slowness, artifacts=folder / name)
             booted.connect()

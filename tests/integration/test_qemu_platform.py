@@ -1,5 +1,6 @@
 """The qemu platform with real libvirt and real QEMU: guests of one sector first, then the test OS."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,7 +20,7 @@ from kola.errors import ConfigError, Loss, PlatformError
 from kola.platform import Instance, Prepared, Scope
 from kola.spec import Disk, MachineSpec, Nic
 from kola.wait import wait_until
-from platforms.qemu import accel, driver, lifecycle, probe_guest
+from platforms.qemu import driver, lifecycle
 from platforms.qemu.driver import Qemu
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.options import Options
@@ -56,9 +57,10 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def qemu(folder: Path) -> Qemu:
+def qemu(folder: Path) -> Iterator[Qemu]:
     """One for all tests: libvirt's embedded driver is one a process."""
-    return Qemu(Options(), host_arch(), context_in(folder))
+    with contextlib.closing(Qemu(Options(), host_arch(), context_in(folder))) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
@@ -82,52 +84,6 @@ def _loss(instance: Instance, seconds: float) -> Loss:
     loss = wait_until(instance.lost, seconds, what=f"the loss of {instance.name}")
     assert loss is not None
     return loss
-
-
-# -- accelerator -----------------------------------------------------------------------------------------------------
-
-
-def test_the_probe_guest_answers_under_tcg_in_time(tmp_path: Path) -> None:
-    emulator = shutil.which("qemu-system-x86_64") or ""
-    disk = tmp_path / "disk.img"
-    disk.write_bytes(probe_guest.boot_sector())
-    os.truncate(disk, probe_guest.DISK_BYTES)
-    command = accel.probe_command(host_arch(), emulator, "tcg", "max", disk)
-    assert accel.run_probe(command, seconds=30) is None
-
-
-def test_a_guest_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
-    emulator = shutil.which("qemu-system-x86_64") or ""
-    command = accel.probe_command(host_arch(), emulator, "tcg", "max", make_disk(tmp_path / "halt.img", HALT))
-    began = time.monotonic()
-    assert accel.run_probe(command, seconds=1) == "/dev/kvm opens but ran no guest within 1 s"
-    assert time.monotonic() - began < 5
-
-
-def test_qemus_own_complaint_is_the_reason(tmp_path: Path) -> None:
-    emulator = shutil.which("qemu-system-x86_64") or ""
-    command = accel.probe_command(host_arch(), emulator, "tcg", "no-such-cpu", make_disk(tmp_path / "halt.img", HALT))
-    assert "unable to find CPU model 'no-such-cpu'" in (accel.run_probe(command, seconds=30) or "")
-
-
-def test_kvm_or_a_reason_why_not(tmp_path: Path) -> None:
-    emulator = shutil.which("qemu-system-x86_64") or ""
-    found = accel.choose("auto", host_arch(), emulator, "host", tmp_path)
-    if found.name == "kvm":
-        assert found.slowness == 1.0
-        return
-    assert found.slowness > 1
-    assert found.note.endswith(": using tcg")
-    assert "/dev/kvm" in found.note
-    with pytest.raises(ConfigError, match=r"-P accelerator=kvm: .*allowed here: auto, tcg"):
-        accel.choose("kvm", host_arch(), emulator, "host", tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_a_device_there_is_no_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accel, "KVM_DEVICE", tmp_path / "kvm")
-    assert accel.choose("auto", host_arch(), "qemu", "host", tmp_path).note.startswith("there is no ")
-    assert "no s390x guest" in accel.choose("auto", get_arch("s390x"), "qemu", "host", tmp_path).note
 
 
 # -- machines of one sector ------------------------------------------------------------------------------------------
