@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class LocalInstance:
     port: int
     console_file: Path
     journal_path: Path | None = None
+    macs: Sequence[str] = ()
     loss: Loss | None = None
     address: str = "127.0.0.1"
     id: str = "local"
