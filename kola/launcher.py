@@ -43,8 +43,8 @@ SLOT_SECONDS = 3600.0
 """How long to wait for cores to boot on: other machines boot meanwhile."""
 QUIET_SECONDS = 5.0
 """How long a clone may be waited for before that is worth a word."""
-_ATTEMPTS = 2
-"""How many saved machines are tried before one is booted for this test alone."""
+_ATTEMPTS = 4
+"""How many restores are tried, two of each saved machine, before one is booted for this test alone."""
 
 
 @dataclass
@@ -156,7 +156,11 @@ class Launcher:
         )
 
     def _clone(self, clones: Clones, claim: Claim, wanted: Wanted, running: list[Running]) -> bool:
-        """Restore the entry that was claimed; tells whether that worked. A bad one is dropped."""
+        """Restore the entry that was claimed; tells whether that worked. One that fails twice, or for long, is dropped.
+
+        A single failure may not be its fault: somebody killed QEMU, as the reaper does when the controller is gone.
+        """
+        failed = ""
         for _ in range(_ATTEMPTS):
             if claim.entry is None:
                 return False
@@ -164,8 +168,12 @@ class Launcher:
             try:
                 clone = self._restore(clones, claim, wanted, name, limit)
             except (PlatformError, MachineLost) as e:
-                self.progress.say(name, f"clone dropped: {str(e).splitlines()[0]}", limit.elapsed)
-                claim.reject()
+                last = claim.entry.made == failed or limit.expired
+                what = "clone dropped" if last else "clone failed, once more"
+                self.progress.say(name, f"{what}: {str(e).splitlines()[0]}", limit.elapsed)
+                failed = claim.entry.made
+                if last:
+                    claim.reject()
                 continue
             self.progress.say(name, CLONED, limit.elapsed)
             running.append(clone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ class Release:
         ref: the branch that it is on.
         version: empty if unknown.
         kernel: as ``uname -r`` prints it; empty if unknown.
+        image: file on this host with the release as a container image, in an OCI archive; empty if there is none.
     """
 
     commit: str
     ref: str
     version: str = ""
     kernel: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Releases:
         releases: first to last; the first is what the image has installed.
         unsigned: the last release again, as a commit that nobody signed; None if there is none.
         wrongly_signed: the same, signed by a key that the image does not trust; None if there is none.
+        package: an RPM file on this host that can be layered on every release; empty if there is none.
     """
 
     repo: Path
@@ -43,6 +46,7 @@ class Releases:
     releases: tuple[Release, ...]
     unsigned: Release | None = None
     wrongly_signed: Release | None = None
+    package: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only."""
@@ -55,6 +59,7 @@ class Releases:
             repo=Path(plain["repo"]),
             remote=plain["remote"],
             releases=tuple(Release(**one) for one in plain["releases"]),
+            package=plain.get("package", ""),
             **{name: Release(**plain[name]) for name in ("unsigned", "wrongly_signed") if plain.get(name) is not None},
         )
 
@@ -64,10 +69,10 @@ def read_releases(known: object, source: Path) -> Releases:
 
     Args:
         known: the value.
-        source: the file; the repository is relative to its folder.
+        source: the file; what is named is relative to its folder.
 
     Raises:
-        ConfigError: not what it should be, or the repository is not there.
+        ConfigError: not what it should be, or the repository or a file is not there.
     """
     expected = "an object with repo, remote and a list of releases, each with commit and ref"
     try:
@@ -79,4 +84,12 @@ def read_releases(known: object, source: Path) -> Releases:
         raise ConfigError(f"{source}: updates: no OSTree repository in {repo}")
     if not releases.releases:
         raise ConfigError(f"{source}: updates: releases: expected at least one")
-    return Releases(repo.resolve(), releases.remote, releases.releases, releases.unsigned, releases.wrongly_signed)
+    listed = tuple(replace(release, image=_file(source, release.image)) for release in releases.releases)
+    return replace(releases, repo=repo.resolve(), releases=listed, package=_file(source, releases.package))
+
+
+def _file(source: Path, name: str) -> str:
+    path = source.parent / name
+    if name and not path.is_file():
+        raise ConfigError(f"{source}: updates: no such file: {path}")
+    return str(path.resolve()) if name else ""

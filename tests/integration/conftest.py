@@ -16,6 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
+from kola.ssh import Connection
+from tests.integration.local_machine import LocalGuest, local_guest
+from tests.integration.local_sshd import LocalSshd, connect, local_sshd
+
 ROOT = Path(__file__).parent.parent.parent
 TESTOS = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola") / "testos/x86_64/image.json"
 
@@ -108,6 +112,29 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola")
     (folder / "testos").symlink_to(common / "testos")
     return folder
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSshd]:
+    """An sshd on this host."""
+    with local_sshd(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+@pytest.fixture
+def connection(sshd: LocalSshd) -> Iterator[Connection]:
+    """A connection to it."""
+    opened = connect(sshd)
+    yield opened
+    opened.close()
+    assert not opened.alive
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Iterator[LocalGuest]:
+    """A machine that is this host, with an sshd of its own."""
+    with local_guest(tmp_path) as made:
+        yield made
 
 
 def left_behind(run_id: str) -> list[str]:

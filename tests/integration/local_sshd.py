@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from kola.keys import KeyPair, generate_key
+from kola.ssh import Connection
 from kola.wait import wait_until
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -83,3 +84,7 @@ def local_sshd(folder: Path, *extra: str) -> Iterator[LocalSshd]:
     finally:
         if sshd.process is not None and sshd.process.poll() is None:
             sshd.stop()
+
+
+def connect(sshd: LocalSshd) -> Connection:
+    return Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)

@@ -18,24 +18,11 @@ from kola.channel import ConnectionLost
 from kola.command import Line, TimedOutCommand
 from kola.ssh import Connection
 from kola.wait import wait_until
-from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
+from tests.integration.local_sshd import connect, local_sshd, needs_sshd
 
 pytestmark = needs_sshd
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSshd]:
-    with local_sshd(tmp_path_factory.mktemp("sshd")) as running:
-        yield running
-
-
-@pytest.fixture
-def connection(sshd: LocalSshd) -> Iterator[Connection]:
-    opened = Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
-    yield opened
-    opened.close()
 
 
 def out(connection: Connection, line: str) -> str:
@@ -286,7 +273,7 @@ def with_sudo(tmp_path: Path) -> Iterator[tuple[Connection, Path]]:
     (tmp_path / ".bashrc").write_text('export PATH="$HOME/bin:$PATH"\n')
     sudo = tmp_path / "bin" / "sudo"
     with local_sshd(tmp_path) as sshd:
-        opened = Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
+        opened = connect(sshd)
         yield opened, sudo
         opened.close()
 
@@ -328,7 +315,7 @@ def test_login_shell_that_talks(tmp_path: Path) -> None:
     """What ~/.bashrc prints is in front of a shell's first word, and no part of any output."""
     (tmp_path / ".bashrc").write_text("echo welcome; echo warning >&2; export FROM_RC=1\n")
     with local_sshd(tmp_path) as sshd:
-        opened = Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
+        opened = connect(sshd)
         result = opened.run("echo $FROM_RC", timeout=10)
         assert result.stdout == "1\n"
         opened.close()

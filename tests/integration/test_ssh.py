@@ -8,7 +8,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,29 +21,11 @@ from kola.errors import ConfigError, KolaError
 from kola.keys import generate_key
 from kola.ssh import CHANNELS, Connection, ConnectionLost, HostKeyMismatch
 from kola.wait import wait_until
-from tests.integration.local_sshd import LocalSshd, local_sshd, needs_sshd
+from tests.integration.local_sshd import LocalSshd, connect, local_sshd, needs_sshd
 
 pytestmark = needs_sshd
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSshd]:
-    with local_sshd(tmp_path_factory.mktemp("sshd")) as running:
-        yield running
-
-
-def connect(sshd: LocalSshd) -> Connection:
-    return Connection.open("127.0.0.1", sshd.port, sshd.user, sshd.client_key, sshd.host_key.public, timeout=10)
-
-
-@pytest.fixture(scope="module")
-def connection(sshd: LocalSshd) -> Iterator[Connection]:
-    opened = connect(sshd)
-    yield opened
-    opened.close()
-    assert not opened.alive
 
 
 def processes_with(mark: str) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kola.command import CommandResult
+from tests.external.upgrade.client import APPLICATION, Identity
 
 if TYPE_CHECKING:
     from kola.machine import Machine
@@ -73,6 +74,15 @@ class System:
         self.stage(release)
         self.machine.reboot()
         self.expect(release)
+
+    def identity(self, release: Release) -> Identity:
+        """Return what the machine tells an update server of itself when it runs this release."""
+        basearch, node_uuid, cmdline = self.machine.run(
+            f"uname -m; systemd-id128 machine-id --app-specific={APPLICATION}; cat /proc/cmdline"
+        ).stdout.splitlines()
+        (platform,) = (word.partition("=")[2] for word in cmdline.split() if word.startswith("ignition.platform.id="))
+        stream = release.ref.rpartition("/")[2]
+        return Identity(basearch, stream, platform, node_uuid, release.version, release.commit)
 
     def deployments(self) -> list[Deployment]:
         """Return all of them, in the order of the boot menu."""
