@@ -108,7 +108,7 @@ class HttpServer:
             inside = request.path[len(prefix.rstrip("/")) :].lstrip("/")
             try:
                 file = (root / inside).resolve()
-                good = ".." not in inside.split("/") and file.is_relative_to(root) and file.is_file()
+                good = file.is_relative_to(root) and file.is_file()
             except (OSError, ValueError):  # a name that is too long, a NUL
                 good = False
             return file_reply(file, content_type_of(inside)) if good else plain(404, f"nothing at {request.path}")

@@ -81,7 +81,7 @@ class Qemu(SnapshotPlatform):
         try:
             disks.image_info(image.path)
         except PlatformError as e:
-            raise ConfigError(f"image {image.path}: {e}") from e
+            raise ConfigError(str(e)) from e
         self.context.scratch.mkdir(parents=True, exist_ok=True)
         found = accel.choose(
             self.options.accelerator, self.arch, emulator, self.options.cpu or "host", self.context.scratch

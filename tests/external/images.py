@@ -43,7 +43,7 @@ printf '#!/bin/bash\nprintf %%s %q\n' "$2" >/tmp/answer
 chmod 755 /tmp/answer
 if type -P ncat >/dev/null; then exec ncat --listen --keep-open "$1" --exec /tmp/answer
 elif type -P socat >/dev/null; then exec socat "TCP-LISTEN:$1,fork,reuseaddr" EXEC:/tmp/answer
-else exec busybox nc -lk -p "$1" -e /tmp/answer
+else exec busybox nc -ll -p "$1" -e /tmp/answer
 fi
 END
 cat >"$root/usr/bin/fetch" <<'END'

@@ -10,11 +10,14 @@ pytestmark = needs_testos
 
 SHARED = '''
 import hashlib
+import json
+from urllib.parse import quote
 
 import pytest
 
+from kola import ignition
+from kola.cincinnati import Release, Rollout
 from kola.faults import Corrupted, Outage, Truncated
-from kola.updates import UpdateServer
 
 CONTENT = bytes(range(256)) * 400
 SHARED = {"isolation": "shared", "needs": ["podman"]}
@@ -54,7 +57,8 @@ def test_http(machine, http_server):
 def test_registry(machine, registry):
     image = registry.reference("team/app:v1")
     machine.run(f"""
-        mkdir -p /tmp/image && echo hello >/tmp/image/file && printf 'FROM scratch\\\\nCOPY file /\\\\n' >/tmp/image/Containerfile
+        mkdir -p /tmp/image && echo hello >/tmp/image/file
+        printf 'FROM scratch\\\\nCOPY file /\\\\n' >/tmp/image/Containerfile
         podman build -t localhost/app /tmp/image && podman push --tls-verify=false localhost/app {image}
         podman rmi localhost/app && podman pull --tls-verify=false {image}
     """, timeout=300)
@@ -67,23 +71,29 @@ def test_registry(machine, registry):
     assert refused.exit_code != 0, "a corrupted image was accepted"
 
 
-FIRST = {"isolation": "first_boot"}
+@pytest.mark.kola(**SHARED)
+def test_updates_and_lock(machine, update_server, fleet_lock):
+    update_server.publish([Release("1", "c1"), Release("2", "c2", rollout=Rollout())])
+    url = f"{update_server.base_url}/v1/graph?basearch=x86_64&stream=stable"
+    graph = json.loads(machine.run(["curl", "-fsS", "-H", "accept: application/json", url]).stdout)
+    assert [node["payload"] for node in graph["nodes"]] == ["c1", "c2"]
+    assert graph["edges"] == [[0, 1]]
+    body = json.dumps({"client_params": {"id": "guest", "group": "default"}})
+    ask = ["curl", "-fsS", "-H", "fleet-lock-protocol: true", "-d", body, f"{fleet_lock.base_url}/v1/pre-reboot"]
+    with fleet_lock.held():
+        assert machine.run(ask, check=False).exit_code == 22
+    machine.run(ask)
+    assert fleet_lock.holders() == ["guest"]
 
 
-@pytest.mark.kola(**FIRST)
+@pytest.mark.kola(isolation="first_boot")
 def test_ignition_over_https(flight, https_server):
-    from urllib.parse import quote
-
-    from kola import ignition
-
     https_server.add("/motd", b"hello")
     authority = {"source": f"data:,{quote(https_server.authority.pem)}"}
     config = {
         "ignition": {"version": "3.0.0", "security": {"tls": {"certificateAuthorities": [authority]}}},
         "storage": {"files": [{"path": "/etc/kola-motd", "contents": {"source": https_server.url("/motd")}}]},
     }
-    import json
-
     machine = flight.launch(ignition.parse(json.dumps(config), "config"))
     assert machine.run("cat /etc/kola-motd").stdout == "hello"
     assert "Ignition" in https_server.requests("/motd")[0].headers["user-agent"]
@@ -96,5 +106,6 @@ def test_guests_and_the_services(kola_pytest: Callable[..., InnerRun]) -> None:
     assert {name: test["outcome"] for name, test in run.tests.items()} == {
         "test_http": "passed",
         "test_registry": "passed",
+        "test_updates_and_lock": "passed",
         "test_ignition_over_https": "passed",
     }

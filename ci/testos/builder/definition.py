@@ -48,6 +48,9 @@ PACKAGES = (
     # disks and what tests call
     "gdisk",
     "fdisk",
+    "cryptsetup-bin",
+    "systemd-cryptsetup",
+    "mdadm",
     "e2fsprogs",
     "xfsprogs",
     "dosfstools",
@@ -151,7 +154,9 @@ class Definition:
     boot: Path = HERE / "boot"
     layout: DiskLayout = field(default_factory=DiskLayout)
     ignition_max: str = "3.3.0"
-    capabilities: tuple[str, ...] = ("audit", "ignition", "ostree", "podman", "selinux", "systemd", "updates")
+    capabilities: tuple[str, ...] = (
+        *("audit", "ignition", "ignition-kargs", "luks", "ostree", "podman", "raid", "selinux", "systemd", "updates"),
+    )
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.name):

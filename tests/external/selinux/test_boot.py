@@ -32,6 +32,12 @@ def denials(machine: Machine) -> list[str]:
     return journal + machine.run(command, sudo=True, check=False).stdout.splitlines()
 
 
+def no_denials(machine: Machine) -> None:
+    """Raise AssertionError if any boot denied anything."""
+    denied = denials(machine)
+    assert not denied, f"{len(denied)} denials: {show(denied)}"
+
+
 def relabels(machine: Machine) -> list[str]:
     """Return what the journal has of programs that relabel a whole system, and the files that ask for it."""
     found = [
@@ -48,16 +54,14 @@ def relabels(machine: Machine) -> list[str]:
 def test_first_boot_and_the_next(machine: Machine) -> None:
     """Neither the first boot nor a reboot denies anything, relabels anything or leaves a label other than before."""
     machine.wait_for_unit("multi-user.target")
-    denied = denials(machine)
-    assert not denied, f"denied in the first boot: {show(denied)}"
+    no_denials(machine)
     before = labels(machine)
 
     machine.reboot()
 
     machine.wait_for_unit("multi-user.target")
     assert machine.run("getenforce").stdout.strip() == "Enforcing"
-    denied = denials(machine)
-    assert not denied, f"denied in the second boot: {show(denied)}"
+    no_denials(machine)
     after = labels(machine)
     changed = [f"{path}: {label} -> {after[path]}" for path, label in before.items() if after.get(path, label) != label]
     assert not changed, f"labels changed by a reboot: {show(changed)}"

@@ -69,13 +69,16 @@ def rebased(machine: Machine, releases: Releases, registry: Registry, images: di
 
 
 @pytest.fixture
-def agent(rpm_ostree: RpmOstree, system: System, update_server: UpdateServer) -> Agent:
-    """Zincati on a machine that is updated by commits; off until it is started."""
-    assert rpm_ostree.machine is system.machine
-    return Agent(system, update_server, {})
+def agent(request: pytest.FixtureRequest, system: System, update_server: UpdateServer) -> Agent:
+    """Zincati, off until it is started, on a machine that is updated as it was installed: by commits, or by images."""
+    rpm_ostree = RpmOstree(system.machine)
+    if rpm_ostree.booted().image:
+        by_images: Agent = request.getfixturevalue("image_agent")
+        return by_images
+    return Agent(system, rpm_ostree, update_server, {})
 
 
 @pytest.fixture
-def image_agent(rebased: RpmOstree, releases: Releases, update_server: UpdateServer, images: dict[str, str]) -> Agent:
+def image_agent(system: System, rebased: RpmOstree, update_server: UpdateServer, images: dict[str, str]) -> Agent:
     """Zincati on a machine that is updated by container images; off until it is started."""
-    return Agent(System(rebased.machine, releases), update_server, images)
+    return Agent(system, rebased, update_server, images)

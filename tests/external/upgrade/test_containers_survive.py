@@ -11,8 +11,9 @@ from tests.external.images import make_image
 from tests.external.upgrade.system import System
 
 NAME, VOLUME = "kola-keeper", "kola-data"
-# Each start of the container leaves a line in the volume and one in the container's own file system.
-MAIN = "echo start >>/data/starts; echo start >>/root/starts; exec sleep infinity"
+# Each start leaves a line in the volume and one in the container's own file system. A container's first process ignores
+# the signals that it does not trap, and the shutdown would wait for it.
+MAIN = "trap exit TERM; echo start >>/data/starts; echo start >>/root/starts; sleep infinity & wait"
 
 
 class Keeper:

@@ -58,6 +58,19 @@ def test_off_by_configuration(agent: Agent, releases: Releases) -> None:
     agent.expect_nothing_new(releases.releases[0])
 
 
+def test_updates_by_hand_are_refused(agent: Agent, releases: Releases) -> None:
+    """While it drives the updates, nobody else stages one by mistake: rpm-ostree refuses and names it."""
+    old, new, *_ = releases.releases
+    agent.publish(agent.offered(old))
+    agent.start(Settings(agent.server.base_url))
+    agent.wait_for_questions(1)
+    target = agent.payload(new).rpartition("@")[2]
+    refused = agent.rpm_ostree("deploy", "--lock-finalization", target, check=False)
+    assert refused.exit_code != 0, "rpm-ostree takes updates from somebody else than Zincati"
+    assert "Zincati" in refused.stderr, f"no word about Zincati: {refused.stderr}"
+    agent.expect_nothing_new(old)
+
+
 def test_immediate(agent: Agent, releases: Releases) -> None:
     """With the strategy ``immediate`` it fetches what the graph offers, locks, finalises and reboots into it."""
     before, (old, new, *_) = agent.machine.boot_id, releases.releases
@@ -97,7 +110,7 @@ def test_periodic(agent: Agent, releases: Releases) -> None:
     agent.wait_for_state(WAITING)
     staged = agent.rpm_ostree.staged()
     assert staged is not None, "outside of the window nothing is staged"
-    assert staged.is_release(new), f"staged is {staged.version}"
+    assert agent.is_release(staged, new), f"staged is {staged.version}"
     assert staged.locked, "outside of the window the next boot would take the update"
     agent.expect(old)
     assert agent.machine.boot_id == before, "it rebooted outside of the window"

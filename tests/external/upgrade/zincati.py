@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from kola.cincinnati import Release as Offered
 from kola.wait import wait_until
-from tests.external.upgrade.rpmostree import RpmOstree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kola.releases import Release
     from kola.updates import UpdateServer
+    from tests.external.upgrade.rpmostree import Deployment, RpmOstree
     from tests.external.upgrade.system import System
 
 UNIT = "zincati.service"
@@ -87,13 +87,13 @@ class Agent:
 
     Args:
         system: the machine, whose remote leads to its updates.
+        rpm_ostree: there.
         server: the update server.
         images: commit -> ``NAME@DIGEST``, where the machine is updated by container images.
     """
 
-    def __init__(self, system: System, server: UpdateServer, images: Mapping[str, str]) -> None:
-        self.system, self.machine, self.server = system, system.machine, server
-        self.rpm_ostree = RpmOstree(self.machine)
+    def __init__(self, system: System, rpm_ostree: RpmOstree, server: UpdateServer, images: Mapping[str, str]) -> None:
+        self.system, self.machine, self.rpm_ostree, self.server = system, system.machine, rpm_ostree, server
         self.patience = UPDATE_SECONDS * self.machine.slowness
         self._images = images
         booted = system.releases.releases[0]
@@ -111,6 +111,10 @@ class Agent:
     def payload(self, release: Release) -> str:
         """Return what Zincati calls it."""
         return self._images[release.commit] if self._images else release.commit
+
+    def is_release(self, deployment: Deployment, release: Release) -> bool:
+        """Tell whether a deployment is that release."""
+        return deployment.is_release(release, self._images.get(release.commit, "").partition("@")[2])
 
     def start(self, settings: Settings) -> None:
         """Start it anew with this configuration; in later boots the system itself has to start it."""
@@ -158,8 +162,7 @@ class Agent:
             self.system.expect(release)
             return
         booted = self.rpm_ostree.booted()
-        wanted = self.payload(release).partition("@")[2]
-        assert booted.is_release(release, wanted), f"{booted.image} {booted.digest} runs, not {wanted}"
+        assert self.is_release(booted, release), f"{booted.version} {booted.digest} runs, not {self.payload(release)}"
         assert not self.machine.failed_units(), f"failed units in {release.version}: {self.machine.failed_units()}"
 
     def expect_nothing_new(self, release: Release) -> None:

@@ -27,6 +27,13 @@ install() {
     install_unit testos-growfs.service ignition-complete.target.requires
     install_unit testos-mount-var.service ignition-complete.target.requires
 
+    # Devices that a configuration may ask for; Ignition's own module leaves these tools out.
+    inst_multiple cryptsetup mdadm dmsetup
+    inst_rules 55-dm.rules 60-persistent-storage-dm.rules 63-md-raid-arrays.rules
+    # Kernel arguments are the distribution's business; the stock helper only says so.
+    rm -f "$initdir/usr/sbin/ignition-kargs-helper"
+    inst_script "$moddir/ignition-kargs-helper" /usr/sbin/ignition-kargs-helper
+
     inst_multiple journalctl sulogin
     inst_script "$moddir/testos-dump-journal" /usr/sbin/testos-dump-journal
     install_unit testos-dump-journal.service emergency.target.wants
