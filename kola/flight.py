@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kola import health
@@ -50,12 +50,13 @@ def memory_mib(needs: Needs) -> int:
     return needs.machines * machine_mib(needs)
 
 
-def wanted(needs: Needs, config: ignition.Config | None, indexes: range) -> Wanted:
-    """Return what to launch for a test: so many of its machines, with that config."""
+def wanted(needs: Needs, config: ignition.Config | None, indexes: range, networks: str) -> Wanted:
+    """Return what to launch for a test: so many of its machines, with that config, on those networks."""
     return Wanted(
         spec=needs.spec,
         config=config,
         indexes=indexes,
+        networks=networks,
         clone=needs.isolation is not Isolation.FIRST_BOOT,
         excused=tuple(needs.skip_checks),
     )
@@ -118,7 +119,8 @@ class Reservation:
         del self.ready[:ready]
         if count > ready:
             first = len(self.running)
-            self.flight.launcher.launch(wanted(self.needs, config, range(first, first + count - ready)), self.running)
+            indexes = range(first, first + count - ready)
+            self.flight.launcher.launch(wanted(self.needs, config, indexes, self.token.id), self.running)
 
     def examine(self) -> list[tuple[Machine, list[Finding]]]:
         """Look at what each machine shows since it was last looked at."""
@@ -237,8 +239,8 @@ class Flight:
         key, shared = needs.machine_key(), needs.isolation is Isolation.SHARED
         if shared and current is not None and current.shares(key):
             return
-        what = wanted(needs, needs.ignition, range(needs.machines))
         parked = self.park.holds(key, needs.machines, shared=shared)
+        what = wanted(needs, needs.ignition, range(needs.machines), networks="")
         if self._warming is None and not parked and self.launcher.can_clone(what):
             self._warming = self._background.submit(self._warm, needs, nodeid, key, what)
 
@@ -250,7 +252,7 @@ class Flight:
             return
         running: list[Running] = []
         try:
-            self.launcher.launch(what, running)
+            self.launcher.launch(replace(what, networks=token.id), running)
         except KolaError:  # the test itself will meet it, and say so
             Parked(key, tuple(running), token, used=False).end()
         except BaseException:

@@ -69,6 +69,7 @@ class Wanted:
         spec: of each machine.
         config: a test's own Ignition config, or None.
         indexes: the machines' numbers in their test.
+        networks: whose the networks are that the spec names: machines launched with the same value share them.
         clone: whether clones will do.
         excused: ids of the rules of ``kola.checks`` that the test does not mind.
     """
@@ -76,6 +77,7 @@ class Wanted:
     spec: MachineSpec
     config: ignition.Config | None
     indexes: range
+    networks: str
     clone: bool
     excused: Collection[str] = ()
 
@@ -164,7 +166,7 @@ class Launcher:
                 return False
             name, limit = self._name(), Deadline(CLONE_SECONDS * self.slowness)
             try:
-                clone = self._restore(clones, claim, wanted.spec, name, limit)
+                clone = self._restore(clones, claim, wanted, name, limit)
             except (PlatformError, MachineLost) as e:
                 last = claim.entry.made == failed or limit.expired
                 what = "clone dropped" if last else "clone failed, once more"
@@ -178,14 +180,15 @@ class Launcher:
             return True
         return False
 
-    def _restore(self, clones: Clones, claim: Claim, spec: MachineSpec, name: str, limit: Deadline) -> Running:
+    def _restore(self, clones: Clones, claim: Claim, wanted: Wanted, name: str, limit: Deadline) -> Running:
         assert claim.entry is not None  # noqa: S101 - for the type checker
         access = clones.access(claim.entry)
         artifacts = self._artifacts(name)
         shutil.copyfile(claim.entry.folder / CONFIG, artifacts / CONFIG)
         with contextlib.ExitStack() as stack:
+            spec = wanted.spec.with_networks_of(wanted.networks)
             restored = clones.platform.restore(claim.entry.folder / MACHINE, spec, name, self.info.prepared)
-            machine = self._machine(stack.enter_context(restored), access, spec, artifacts, quiet=QUIET_SECONDS)
+            machine = self._machine(stack.enter_context(restored), access, wanted.spec, artifacts, quiet=QUIET_SECONDS)
             stack.callback(machine.close)
             machine.connect(limit)
             clones.platform.set_clock(machine.instance)
@@ -225,7 +228,8 @@ class Launcher:
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
         with contextlib.ExitStack() as stack:
-            launched = self.platform.launch(wanted.spec, ignition.serialise(full), name, self.info.prepared)
+            spec = wanted.spec.with_networks_of(wanted.networks)
+            launched = self.platform.launch(spec, ignition.serialise(full), name, self.info.prepared)
             machine = self._machine(stack.enter_context(launched), boot.access, wanted.spec, artifacts)
             stack.callback(machine.close)
             new = Running(machine, stack.pop_all())

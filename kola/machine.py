@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
 import shlex
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 from kola import units
 from kola.command import CommandResult, FailedCommand, Line
-from kola.errors import ConfigError
+from kola.errors import CheckFailed, ConfigError
 from kola.keys import add_known_host
 from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
 from kola.logs import Logs
@@ -276,6 +277,25 @@ class Machine:
         self.run(
             ["bash", "--norc", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown
         )
+
+    # -- networks ----------------------------------------------------------------------------------------------------
+
+    def interface(self, network: str) -> str:
+        """Return the name of the interface on a network of the test, which ``nics=`` of its marker names.
+
+        Raises:
+            ConfigError: the marker names no such network.
+            CheckFailed: the machine has no interface with that MAC address.
+        """
+        nics = self.spec.nics if self.spec else ()
+        macs = [mac for mac, nic in zip(self.instance.macs, nics, strict=True) if nic.network == network]
+        if not network or not macs:
+            known = ", ".join(sorted({nic.network for nic in nics} - {""})) or "none"
+            raise ConfigError(f"machine {self.name} is on no network '{network}'; known: {known}")
+        for link in json.loads(self.run("ip -json link show").stdout):
+            if link.get("address", "").lower() == macs[0].lower():
+                return str(link["ifname"])
+        raise CheckFailed(f"machine {self.name} has no interface with the address {macs[0]} of network '{network}'")
 
     # -- boots -------------------------------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
     return Needs(
         isolation=isolation,
         machines=machines,
-        spec=_spec(kwargs),
+        spec=_spec(kwargs, machines),
         ignition=_ignition(kwargs.get("ignition"), folder),
         platforms=_words("platforms", kwargs.get("platforms", ())),
         architectures=_words("architectures", kwargs.get("architectures", ())),
@@ -166,7 +166,7 @@ def _skip_checks(value: object, rules: frozenset[str]) -> dict[str, str]:
     return dict(value)
 
 
-def _spec(kwargs: Mapping[str, Any]) -> MachineSpec:
+def _spec(kwargs: Mapping[str, Any], machines: int) -> MachineSpec:
     values: dict[str, Any] = {}
     for key in SPEC_FIELDS:
         if key not in kwargs:
@@ -180,8 +180,11 @@ def _spec(kwargs: Mapping[str, Any]) -> MachineSpec:
             example = "{'size_gib': 5, 'serial': 'data'}"
             values[key] = tuple(_device(key, Disk, example, entry) for entry in _list(key, value))
         else:
-            values[key] = tuple(_device(key, Nic, "{'mac': ''}", entry) for entry in _list(key, value))
-    return MachineSpec(**values)
+            values[key] = tuple(_device(key, Nic, "{'mac': '', 'network': ''}", entry) for entry in _list(key, value))
+    spec = MachineSpec(**values)
+    if machines > 1 and any(nic.mac and nic.network for nic in spec.nics):
+        raise ConfigError("nics: several machines with the same mac= on one network; leave it out, each gets its own")
+    return spec
 
 
 def _list(key: str, value: object) -> Sequence[object]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from kola.arch import Arch
@@ -48,6 +48,7 @@ class Instance(Protocol):
         name: kola's name for it; begins with ``kola-RUNID-``.
         address: where SSH is reached from this host.
         port: SSH's port at that address.
+        macs: MAC addresses of the extra NICs, in the spec's order.
         journal_path: a file on this host into which the whole journal flows as JSON lines, or None if the platform
             has no such channel.
     """
@@ -56,6 +57,7 @@ class Instance(Protocol):
     name: str
     address: str
     port: int
+    macs: Sequence[str]
     journal_path: Path | None
 
     def console(self) -> str:

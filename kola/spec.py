@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass, fields, replace
 
 from kola.errors import ConfigError
 
@@ -15,6 +16,8 @@ class Capability(enum.StrEnum):
     """Serial console output can be read."""
     EXTRA_DISKS = "extra-disks"
     EXTRA_NICS = "extra-nics"
+    NETWORKS = "networks"
+    """Extra network interfaces can be on a network of the test's own machines."""
     KERNEL_ARGS = "kernel-args"
     """Kernel arguments can be set for the first boot already."""
     HARD_RESET = "hard-reset"
@@ -27,6 +30,10 @@ class Capability(enum.StrEnum):
     """The machine can tell this host that SSH answers (virtio-serial port ``kola.ready``)."""
     SNAPSHOT = "snapshot"
     """A running machine can be saved and restored any number of times."""
+
+
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+_NETWORK = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,22 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """An extra network interface beside the one that SSH uses. An empty ``mac`` is chosen by the platform."""
+    """An extra network interface beside the one that SSH uses.
+
+    Attributes:
+        mac: its address, six bytes in hexadecimal; empty: chosen by the platform.
+        network: interfaces with the same name among the machines of one test share an Ethernet segment, on which there
+            is nobody else: no DHCP, no gateway. Empty: a way out of the machine's own, as the one that SSH uses.
+    """
 
     mac: str = ""
+    network: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mac != "" and not _MAC.fullmatch(self.mac):
+            raise ConfigError(f"nics: mac={self.mac!r}: expected six bytes such as '52:54:00:00:00:01'")
+        if self.network != "" and not _NETWORK.fullmatch(self.network):
+            raise ConfigError(f"nics: network={self.network!r}: allowed: letters, digits, '.', '_', '-'")
 
 
 @dataclass(frozen=True)
@@ -86,9 +106,15 @@ class MachineSpec:
         wanted = {
             Capability.EXTRA_DISKS: self.disks,
             Capability.EXTRA_NICS: self.nics,
+            Capability.NETWORKS: any(nic.network for nic in self.nics),
             Capability.KERNEL_ARGS: self.kernel_args or self.first_boot_kernel_args,
         }
         return frozenset(capability for capability, value in wanted.items() if value)
+
+    def with_networks_of(self, scope: str) -> MachineSpec:
+        """Return the same with networks that are no other test's: their names are preceded by ``scope``."""
+        nics = (replace(nic, network=nic.network and f"{scope}.{nic.network}") for nic in self.nics)
+        return replace(self, nics=tuple(nics))
 
 
 SPEC_FIELDS = tuple(f.name for f in fields(MachineSpec))

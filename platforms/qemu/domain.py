@@ -57,6 +57,7 @@ class Guest:
         overlay: root disk, qcow2.
         disks: extra disks, qcow2.
         macs: MAC addresses: the first NIC's, which SSH uses, then those of the extra ones.
+        networks: of each NIC, which ones it shares an Ethernet segment with; empty: user-mode network.
         ssh_port: port of this host that leads to the guest's port 22.
         ignition: file with the config.
         console: file that the serial console goes to.
@@ -81,6 +82,7 @@ class Guest:
     overlay: Path
     disks: tuple[ExtraDisk, ...]
     macs: tuple[str, ...]
+    networks: tuple[str, ...]
     ssh_port: int
     ignition: Path
     console: Path
@@ -98,6 +100,13 @@ def mac_for(name: str, index: int) -> str:
     """Return a MAC address in QEMU's range that depends on the machine's name and the NIC's index only."""
     digest = hashlib.sha256(f"{name}/{index}".encode()).digest()
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in digest[:3])
+
+
+def multicast_group(network: str) -> str:
+    """Return ``GROUP:PORT`` of this host that stands for a network, of 2**38: two networks do not meet."""
+    digest = hashlib.sha256(network.encode()).digest()
+    group = ".".join(str(byte) for byte in digest[:3])
+    return f"239.{group}:{0x4000 + int.from_bytes(digest[3:5]) % 0x4000}"  # below the ports that Linux gives away
 
 
 def domain_xml(guest: Guest) -> str:
@@ -181,9 +190,14 @@ def _command_line(guest: Guest) -> ET.Element:
         *_port(3, "wake", WAKE_PORT, "pipe", guest.wake),
         *_port(4, "ready", READY_PORT, "file,append=on", guest.ready),
     ]  # fmt: skip
-    for index, mac in enumerate(guest.macs):
+    for index, (mac, network) in enumerate(zip(guest.macs, guest.networks, strict=True)):
         forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""
-        arguments += ["-netdev", f"user,id=net{index},hostname={guest.name}{forward}"]
+        if network:
+            # Over the loopback interface alone; needs no privilege, no process and no end.
+            backend = f"socket,id=net{index},mcast={multicast_group(network)},localaddr=127.0.0.1"
+        else:
+            backend = f"user,id=net{index},hostname={guest.name}{forward}"
+        arguments += ["-netdev", backend]
         # Without its option ROM the firmware does not stop to offer a network boot.
         slot = _FIRST_SLOT + 1 + index
         arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={slot:#x},romfile="]

@@ -13,6 +13,7 @@ from platforms.qemu.binding import libvirt
 from platforms.qemu.link import message_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kola.errors import Loss
@@ -121,6 +122,7 @@ class QemuInstance:
         self.name = guest.name
         self.address = "127.0.0.1"
         self.port = port
+        self.macs: Sequence[str] = guest.macs[1:]
         self.journal_path: Path | None = guest.journal
         self.kept = False
         self.slowness = guest.slowness

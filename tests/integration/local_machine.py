@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class LocalInstance:
     port: int
     console_file: Path
     journal_path: Path | None = None
+    macs: Sequence[str] = ()
     loss: Loss | None = None
     address: str = "127.0.0.1"
     id: str = "local"

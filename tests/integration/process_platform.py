@@ -3,7 +3,7 @@
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -59,6 +59,7 @@ class ProcessInstance:
 
     address = "127.0.0.1"
     port = 0
+    macs: Sequence[str] = ()
     journal_path: Path | None = None
 
     def __init__(self, process: psutil.Process, tag: Tag) -> None:

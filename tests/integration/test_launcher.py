@@ -25,7 +25,7 @@ from tests.integration.process_platform import Options, ProcessInstance, Process
 
 pytestmark = needs_sshd
 
-WANTED = Wanted(MachineSpec(), None, range(1), clone=True)
+WANTED = Wanted(MachineSpec(), None, range(1), networks="", clone=True)
 
 
 class RestoringPlatform(ProcessPlatform, SnapshotPlatform):

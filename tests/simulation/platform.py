@@ -13,7 +13,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,6 +91,7 @@ class SimulatedMachine:
     """One machine: a thread that boots, answers and looks whether it was asked to go down."""
 
     address = "127.0.0.1"
+    macs: Sequence[str] = ()
 
     def __init__(self, name: str, given: Config, guest: Guest, boot_seconds: float) -> None:
         self.id = self.name = name

@@ -68,6 +68,6 @@ def test_the_face_of_a_machine() -> None:
     public = {name for name in vars(Machine) if not name.startswith("_")}
     assert public == {
         "audit_log", "audit_size", "await_boot", "boot_id", "close", "connect", "connected", "console", "cursor",
-        "describe", "failed_units", "get", "journal", "journal_on_host", "put", "read_bytes", "read_file", "reboot",
-        "reset", "run", "run_many", "ssh_command", "wait_for_unit", "write_file",
+        "describe", "failed_units", "get", "interface", "journal", "journal_on_host", "put", "read_bytes",
+        "read_file", "reboot", "reset", "run", "run_many", "ssh_command", "wait_for_unit", "write_file",
     }  # fmt: skip

@@ -68,6 +68,11 @@ def test_every_key_arrives() -> None:
         ({"disks": [5]}, "disks: 5: expected kola.spec.Disk or"),
         ({"disks": [{"size": 5}]}, "disks: .* expected kola.spec.Disk or"),
         ({"disks": [{"size_gib": 0}]}, "disk size must be at least 1 GiB, not 0"),
+        ({"nics": [{"mac": "52:54:00"}]}, "nics: mac='52:54:00': expected six bytes such as"),
+        ({"nics": [{"mac": None}]}, "nics: .* expected kola.spec.Nic or"),
+        ({"nics": [{"network": "a b"}]}, "nics: network='a b': allowed: letters, digits"),
+        ({"nics": [{"network": 5}]}, "nics: .* expected kola.spec.Nic or {'mac': '', 'network': ''}"),
+        ({"machines": 2, "nics": [{"mac": "52:54:00:00:00:01", "network": "a"}]}, "the same mac= on one network"),
         ({"kernel_args": "quiet"}, "kernel_args='quiet': expected a list of strings"),
         ({"kernel_args": ["a b"]}, "kernel argument 'a b' must be one word"),
         ({"architectures": ["sparc"]}, "architectures: unknown 'sparc'; known: x86_64, aarch64"),
@@ -104,6 +109,13 @@ def test_one_machine_serves_two_tests_only_when_they_need_the_same() -> None:
     keys = [parse(), parse(description="other", tags=["x"], timeout=5), parse(memory_mib=2048), parse(ignition=config)]
     assert keys[0].machine_key() == keys[1].machine_key()
     assert len({needs.machine_key() for needs in keys}) == 3
+
+
+def test_networks_are_a_capability_and_each_tests_own() -> None:
+    spec = parse(nics=[{"network": "cluster"}, {}]).spec
+    assert spec.needs() == {Capability.EXTRA_NICS, Capability.NETWORKS}
+    assert spec.with_networks_of("a").nics == (Nic(network="a.cluster"), Nic())
+    assert parse(nics=[{}]).machine_key() != parse(nics=[{"network": "cluster"}]).machine_key()
 
 
 @pytest.mark.parametrize(

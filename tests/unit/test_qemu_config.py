@@ -1,5 +1,6 @@
 """Options, domain XML and tags of the qemu platform: what needs no process."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,7 +24,8 @@ def _guest(**changes: object) -> Guest:
     values: dict[str, object] = {
         "name": TAGS.name, "tags": TAGS, "arch": get_arch("x86_64"), "emulator": "/usr/bin/qemu-system-x86_64",
         "accelerator": "tcg", "cpu": "", "memory_mib": 1024, "vcpus": 3, "overlay": Path("/s/root.qcow2"),
-        "disks": (), "macs": ("52:54:00:00:00:01",), "ssh_port": 2222, "ignition": Path("/s/a&b.ign"),
+        "disks": (), "macs": ("52:54:00:00:00:01",), "networks": ("",), "ssh_port": 2222,
+        "ignition": Path("/s/a&b.ign"),
         "console": Path("/a/con,sole.txt"), "journal": Path("/a/journal.jsonl"),
         "ignition_journal": Path("/a/ignition.jsonl"), "wake": Path("/s/wa,ke"), "ready": Path("/s/ready"),
         "security_models": (), "owner_ids": (7, 8),
@@ -111,7 +113,7 @@ def test_kvm_and_a_cpu_of_ones_own() -> None:
 
 def test_extra_disks_and_nics() -> None:
     disks = (ExtraDisk(Path("/s/d1"), "data"), ExtraDisk(Path("/s/d2"), ""))
-    xml = _xml(_guest(disks=disks, macs=("52:54:00:00:00:01", "52:54:00:00:00:02")))
+    xml = _xml(_guest(disks=disks, macs=("52:54:00:00:00:01", "52:54:00:00:00:02"), networks=("", "")))
     assert [disk.attrib["dev"] for disk in xml.iterfind("devices/disk/target")] == ["vda", "vdb", "vdc"]
     assert [disk.findtext("serial") for disk in xml.iterfind("devices/disk")] == [None, "data", None]
     assert [len(disk.findall("boot")) for disk in xml.iterfind("devices/disk")] == [1, 0, 0]
@@ -119,6 +121,19 @@ def test_extra_disks_and_nics() -> None:
     assert f"user,id=net1,hostname={TAGS.name}" in arguments
     slots = [part for argument in arguments for part in argument.split(",") if part.startswith("addr=")]
     assert len(slots) == len(set(slots)) == 3
+
+
+def test_machines_meet_on_a_network_of_their_own() -> None:
+    def backend(network: str) -> str:
+        arguments = _arguments(_xml(_guest(macs=("52:54:00:00:00:01", "52:54:00:00:00:02"), networks=("", network))))
+        return next(argument for argument in arguments if ",id=net1," in argument)
+
+    found = re.fullmatch(r"socket,id=net1,mcast=239\.(\d+)\.(\d+)\.(\d+):(\d+),localaddr=127\.0\.0\.1", backend("a.x"))
+    assert found
+    assert all(int(byte) < 256 for byte in found.groups()[:3])
+    assert 1024 < int(found[4]) < 32768
+    assert backend("a.x") == backend("a.x")
+    assert len({backend(name) for name in ("a.x", "a.y", "b.x")}) == 3
 
 
 def test_a_daemon_runs_qemu_as_the_user_and_unconfined() -> None:

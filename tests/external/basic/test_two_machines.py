@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.external import network
+
 if TYPE_CHECKING:
     from kola.machine import Machine
 
@@ -30,3 +32,19 @@ def test_identities_are_unique(machines: list[Machine]) -> None:
         assert re.fullmatch("[0-9a-f]{32}", identity)
         # A patterned or nearly empty id would be no random one.
         assert len(set(identity)) > 6
+
+
+@pytest.mark.kola(machines=2, nics=[{"network": "cluster"}], covers="network")
+def test_machines_meet_on_a_network(machines: list[Machine]) -> None:
+    """Two machines on a network of their own have different MAC addresses and reach each other by them."""
+    addresses = ["192.168.77.1", "192.168.77.2"]
+    interfaces = [network.join(m, "cluster", f"{a}/24") for m, a in zip(machines, addresses, strict=True)]
+    macs = [
+        machine.read_file(f"/sys/class/net/{interface}/address").strip()
+        for machine, interface in zip(machines, interfaces, strict=True)
+    ]
+    assert macs[0] != macs[1], f"both machines have the MAC address {macs[0]}"
+    for here, there in ((0, 1), (1, 0)):
+        machines[here].run(["ping", "-c", "3", "-i", "0.2", "-W", "10", "-I", interfaces[here], addresses[there]])
+        neighbour = machines[here].run(["ip", "neigh", "show", addresses[there], "dev", interfaces[here]]).stdout
+        assert macs[there] in neighbour, f"{addresses[there]} is not {macs[there]}: {neighbour}"
