@@ -45,6 +45,8 @@ def test_machines_meet_on_a_network(machines: list[Machine]) -> None:
     ]
     assert macs[0] != macs[1], f"both machines have the MAC address {macs[0]}"
     for here, there in ((0, 1), (1, 0)):
-        machines[here].run(["ping", "-c", "3", "-i", "0.2", "-W", "10", "-I", interfaces[here], addresses[there]])
+        machines[here].run(
+            ["ping", "-c", "3", "-i", "0.2", "-W", "10", "-I", interfaces[here], addresses[there]], sudo=True
+        )
         neighbour = machines[here].run(["ip", "neigh", "show", addresses[there], "dev", interfaces[here]]).stdout
         assert macs[there] in neighbour, f"{addresses[there]} is not {macs[there]}: {neighbour}"
