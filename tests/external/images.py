@@ -23,6 +23,7 @@ mkdir -p "$root"/{usr/{bin,lib,lib64},etc,proc,sys,dev,tmp,run,var,root}
 ln -s usr/bin "$root/bin"
 ln -s usr/lib "$root/lib"
 ln -s usr/lib64 "$root/lib64"
+chmod 755 "$root"
 chmod 1777 "$root/tmp"
 # What can listen on a port differs from system to system.
 tools="bash cat chmod dd echo env false grep head id ls mkdir mv rm sleep stat sync timeout touch true tr uname"
