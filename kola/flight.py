@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kola import ignition
     from kola.budget import Token
     from kola.checks import Finding
+    from kola.images import Image
     from kola.launcher import Running
     from kola.machine import Machine
     from kola.needs import Needs
@@ -81,6 +82,11 @@ class Reservation:
     def machines(self) -> list[Machine]:
         """The machines that the test has used so far."""
         return [running.machine for running in self.running]
+
+    @property
+    def image(self) -> Image:
+        """What the run tests."""
+        return self.flight.info.image
 
     @property
     def instances(self) -> list[Instance]:

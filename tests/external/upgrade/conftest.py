@@ -21,7 +21,7 @@ from tests.external.upgrade.zincati import Agent
 @pytest.fixture
 def releases(flight: Reservation) -> Releases:
     """The releases that the image of this run can be updated to."""
-    found = flight.flight.info.image.updates
+    found = flight.image.updates
     if found is None:
         pytest.skip("the image brings no updates (image.json: updates)")
     return found
