@@ -80,7 +80,6 @@ def test_shared_volume(podman: Podman) -> None:
     assert (label.type, label.categories) == ("container_file_t", ""), label
 
 
-@pytest.mark.smoke
 def test_files_of_the_system(podman: Podman) -> None:
     """A container that is given folders of the system without a label for containers cannot read or write in them.
 
