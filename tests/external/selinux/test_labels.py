@@ -144,7 +144,6 @@ def test_directories_below_the_mounts(machine: Machine) -> None:
     assert not wrong, show(wrong)
 
 
-@pytest.mark.smoke
 def test_what_ignition_wrote(machine: Machine) -> None:
     """Files, directories and those on the way to them, links, units, users' homes: all have the policy's label."""
     wrong = mislabeled(machine, IGNITION)

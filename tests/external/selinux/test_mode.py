@@ -25,7 +25,6 @@ PERMISSIVE = 1
 """Bit of the flags that the kernel answers a question for an access with."""
 
 
-@pytest.mark.smoke
 def test_enforcing(machine: Machine) -> None:
     """The kernel enforces, the configuration says so too, and no kernel argument says otherwise."""
     assert machine.run("getenforce").stdout.strip() == "Enforcing"

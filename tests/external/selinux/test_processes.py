@@ -97,7 +97,6 @@ def test_no_process_is_unlabeled(machine: Machine) -> None:
     assert first.context.type == "init_t", first
 
 
-@pytest.mark.smoke
 def test_logins_are_unconfined(machine: Machine) -> None:
     """Who logs in is the policy's unconfined user, with sudo too, and so is the user's service manager."""
     for command, sudo in (
