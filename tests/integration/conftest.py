@@ -28,7 +28,7 @@ needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason="the test OS is no
 
 def heed_signals() -> None:
     """Undo what a background job (SIGINT) and nohup (SIGHUP) make all processes below them ignore."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
