@@ -9,6 +9,8 @@ import pytest
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kola.machine import Machine
 
 pytestmark = pytest.mark.kola(
@@ -29,10 +31,12 @@ FILE = "/etc/kola-selinux/denied"
 
 
 @pytest.fixture
-def confined(machine: Machine) -> Machine:
+def confined(machine: Machine) -> Iterator[Machine]:
     """`cat` as a daemon: a copy of the program with the daemon's label, so that a unit that runs it is confined."""
     machine.run(f"cp /usr/bin/cat {TOOL} && chcon --reference={DAEMON} {TOOL}; echo public >{FILE}", sudo=True)
-    return machine
+    yield machine
+    # The machine is shared, and others look at its labels.
+    machine.run(["rm", TOOL, FILE], sudo=True)
 
 
 def as_service(machine: Machine, *arguments: str) -> tuple[int, str]:
