@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from kola.wait import wait_until
 from tests.external.containers.podman import Podman
 
 pytestmark = pytest.mark.kola(
@@ -102,21 +103,27 @@ def test_published_port(podman: Podman) -> None:
     assert podman.machine.run(["bash", "-c", ask], check=False).exit_code != 0, "the port is still open"
 
 
-@pytest.mark.kola(covers="container-health")
+@pytest.mark.kola(
+    covers="container-health", skip_checks={"failed-unit": "a check that finds the container sick fails as a unit"}
+)
 def test_health(podman: Podman) -> None:
     """A health check runs by its timer; a container that fails it is restarted if that was asked for."""
     name = podman.start(
-        *("--health-cmd", "test ! -e /tmp/sick", "--health-interval", "2s", "--health-retries", "1"),
-        *("--health-on-failure", "restart"),
+        # A tmpfs is new after the restart, and the sickness gone.
+        *("--tmpfs", "/state", "--health-cmd", "test ! -e /state/sick", "--health-interval", "2s"),
+        *("--health-retries", "1", "--health-on-failure", "restart"),
         name="patient",
     )
     podman("wait", "--condition", "healthy", name)
     started = podman.inspect(name)["State"]["StartedAt"]
-    podman("exec", name, "bash", "-c", "echo x >/tmp/sick")
-    podman("wait", "--condition", "unhealthy", "--condition", "stopped", name, check=False)
-    podman("exec", name, "rm", "-f", "/tmp/sick", check=False)
-    podman("wait", "--condition", "healthy", name)
-    assert podman.inspect(name)["State"]["StartedAt"] != started, "the sick container was not restarted"
+    podman("exec", name, "bash", "-c", "echo x >/state/sick")
+    limit = 60 * podman.machine.slowness
+
+    def restarted() -> bool:
+        state = podman.inspect(name)["State"]
+        return bool(state["StartedAt"] != started and state["Health"]["Status"] == "healthy")
+
+    wait_until(restarted, limit, what="the sick container to be restarted and healthy", interval=1)
 
 
 def test_pod(podman: Podman) -> None:
@@ -191,6 +198,8 @@ def test_logs_reach_the_journal(podman: Podman) -> None:
     """With the journald driver a container's output is in the journal under the container's name."""
     mark = "mark-" + re.sub(r"\W", "", podman.machine.boot_id)[:8] + podman.user
     podman("run", "--name", "talker", "--log-driver", "journald", podman.image, "echo", mark)
-    found = [entry for entry in podman.machine.journal() if entry.message == mark]
-    assert found, "the container's output is not in the journal"
+    entries = podman.machine.journal()
+    # Some versions of conmon leave the end of the line in the message.
+    found = {entry.fields.get("CONTAINER_NAME") for entry in entries if entry.message.rstrip("\n") == mark}
+    assert found == {"talker"}, f"the container's output is in the journal under the names {found}"
     assert podman("logs", "talker").stdout == f"{mark}\n"

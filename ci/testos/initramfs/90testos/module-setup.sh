@@ -29,7 +29,8 @@ install() {
 
     # Devices that a configuration may ask for; Ignition's own module leaves these tools out.
     inst_multiple cryptsetup mdadm dmsetup
-    inst_rules 55-dm.rules 60-persistent-storage-dm.rules 63-md-raid-arrays.rules
+    # Without 95-dm-notify.rules nobody tells cryptsetup that udev is done, and it waits for ever.
+    inst_rules 01-md-raid-creating.rules 55-dm.rules 60-persistent-storage-dm.rules 63-md-raid-arrays.rules 95-dm-notify.rules
     # Kernel arguments are the distribution's business; the stock helper only says so.
     rm -f "$initdir/usr/sbin/ignition-kargs-helper"
     inst_script "$moddir/ignition-kargs-helper" /usr/sbin/ignition-kargs-helper
