@@ -59,7 +59,9 @@ BOOT_RULES = (
         patterns=(
             r"Ignition failed: ",
             r"Ignition has failed",
-            r"(?:^|ignition\[\d+\]: |ignition: )(?:CRITICAL : (?!Ignition failed)|failed to fetch config: )",
+            # Offline, it tries first what needs no network; the next stage fetches the rest.
+            r"(?:^|ignition\[\d+\]: |ignition: )"
+            r"(?:CRITICAL : (?!Ignition failed)|failed to fetch config: (?!resource requires networking))",
         ),
         senders=("ignition",),
         context=2,
