@@ -13,7 +13,7 @@ from tests.external.containers.docker import Docker
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.kola(
-        isolation="shared", needs=["docker"], tags=["containers"], covers="container-run", disk_gib=8, timeout=900
+        isolation="shared", needs=["docker"], tags=["containers"], covers="container-run", timeout=900
     ),
 ]
 

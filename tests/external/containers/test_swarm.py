@@ -13,7 +13,7 @@ from tests.external.containers.docker import Docker
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.kola(needs=["docker"], tags=["containers"], covers="orchestration", disk_gib=8, timeout=1800),
+    pytest.mark.kola(needs=["docker"], tags=["containers"], covers="orchestration", timeout=1800),
 ]
 
 _SECONDS = 90.0
