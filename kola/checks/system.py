@@ -59,9 +59,9 @@ BOOT_RULES = (
         patterns=(
             r"Ignition failed: ",
             r"Ignition has failed",
-            # Offline, it tries first what needs no network; the next stage fetches the rest.
-            r"(?:^|ignition\[\d+\]: |ignition: )"
-            r"(?:CRITICAL : (?!Ignition failed)|failed to fetch config: (?!resource requires networking))",
+            # Without network it tries what needs none; the next stage fetches the rest.
+            r"(?:^|ignition\[\d+\]: |ignition: )CRITICAL : (?!Ignition failed)",
+            r"(?:^|ignition\[\d+\]: |ignition: )failed to fetch config: (?!resource requires networking)",
         ),
         senders=("ignition",),
         context=2,

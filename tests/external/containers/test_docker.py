@@ -12,9 +12,7 @@ from tests.external.containers.docker import Docker
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.kola(
-        isolation="shared", needs=["docker"], tags=["containers"], covers="container-run", timeout=900
-    ),
+    pytest.mark.kola(isolation="shared", needs=["docker"], tags=["containers"], covers="container-run", timeout=900),
 ]
 
 
