@@ -38,6 +38,17 @@ class Swarm:
         rows = [row.split() for row in self.docker(*shown, service).stdout.splitlines()]
         return Counter(row[0] for row in rows if row[1] == "Running")
 
+    def await_nodes(self, *names: str) -> None:
+        """Wait until these nodes, and no others, are ready: who has just joined is not at once."""
+        wanted = [f"{name} Ready" for name in names]
+        shown = ("node", "ls", "--format", "{{.Hostname}} {{.Status}}")
+        wait_until(
+            lambda: sorted(self.docker(*shown).stdout.splitlines()) == wanted,
+            self.limit,
+            what=f"the nodes {', '.join(names)} of the swarm",
+            interval=1,
+        )
+
     def await_tasks(self, service: str, wanted: dict[str, int]) -> None:
         """Wait until the running tasks of a service are on these nodes, so many on each."""
         wait_until(
@@ -91,8 +102,7 @@ def test_three_nodes(machines: list[Machine]) -> None:
     token = manager("swarm", "join-token", "--quiet", "worker").stdout.strip()
     for docker, address in zip(nodes[1:], addresses[1:], strict=True):
         docker("swarm", "join", "--token", token, "--advertise-addr", address, f"{addresses[0]}:2377")
-    names = manager("node", "ls", "--format", "{{.Hostname}} {{.Status}}").stdout.splitlines()
-    assert sorted(names) == ["node1 Ready", "node2 Ready", "node3 Ready"], f"nodes: {names}"
+    swarm.await_nodes("node1", "node2", "node3")
 
     manager("network", "create", "--driver", "overlay", "--attachable", "mesh")
     swarm.create("web", "--replicas", "3", "--network", "mesh", command=("serve", "8080", "swarm"))

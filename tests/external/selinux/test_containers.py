@@ -108,7 +108,7 @@ def test_chosen_label(podman: Podman) -> None:
     assert podman("exec", "second", "cat", "/data/secret").stdout == "secret\n"
 
 
-def test_tmpfs_in_a_privileged_container(podman: Podman) -> None:
+def test_tmpfs(podman: Podman) -> None:
     """A tmpfs that a container mounts has the label of containers' files."""
     found = podman.output("--tmpfs", "/scratch", podman.image, "stat", "--format=%C", "/scratch")
     assert Context.of(found).type == "container_file_t", found
