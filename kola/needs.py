@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kola import ignition
+from kola import butane, ignition
 from kola.arch import ARCHES
 from kola.bugs import BUG_CLASSES
 from kola.errors import ConfigError
@@ -71,8 +71,8 @@ class Needs:
 
 
 MARKER_KEYS = (
-    "isolation", "machines", *SPEC_FIELDS, "ignition", "platforms", "architectures", "tags", "needs", "description",
-    "covers", "skip_checks", "timeout",
+    "isolation", "machines", *SPEC_FIELDS, "ignition", "butane", "platforms", "architectures", "tags", "needs",
+    "description", "covers", "skip_checks", "timeout",
 )  # fmt: skip
 
 
@@ -88,8 +88,6 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
         ConfigError: an unknown key or a bad value; says which and what is allowed.
     """
     for key in kwargs:
-        if key == "butane":
-            raise ConfigError("butane=: not available yet in this version; give the translated config as ignition=")
         if key not in MARKER_KEYS:
             raise ConfigError(f"unknown key '{key}'; allowed: {', '.join(MARKER_KEYS)}")
     try:
@@ -113,7 +111,7 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
         isolation=isolation,
         machines=machines,
         spec=_spec(kwargs, machines),
-        ignition=_ignition(kwargs.get("ignition"), folder),
+        ignition=_config(kwargs, folder),
         platforms=_words("platforms", kwargs.get("platforms", ())),
         architectures=_words("architectures", kwargs.get("architectures", ())),
         tags=_words("tags", kwargs.get("tags", ())),
@@ -200,6 +198,23 @@ def _device(key: str, kind: type[Device], example: str, entry: object) -> Device
         with contextlib.suppress(TypeError):
             return kind(**entry)
     raise ConfigError(f"{key}: {entry!r}: expected kola.spec.{kind.__name__} or {example}")
+
+
+def _config(kwargs: Mapping[str, Any], folder: Path) -> ignition.Config | None:
+    source = kwargs.get("butane")
+    if source is None:
+        return _ignition(kwargs.get("ignition"), folder)
+    if kwargs.get("ignition") is not None:
+        raise ConfigError("ignition= and butane=: only one of them can be given")
+    if isinstance(source, str) and "\n" in source:
+        return butane.translate(source, "butane=", files=folder)
+    if not isinstance(source, Path | str):
+        raise ConfigError(f"butane={source!r}: expected YAML, or the path of a .bu file")
+    path = folder / source
+    try:
+        return butane.translate(path.read_bytes(), str(path), files=path.parent)
+    except OSError as e:
+        raise ConfigError(f"butane='{source}': {e.strerror}: {path}") from e
 
 
 def _ignition(value: object, folder: Path) -> ignition.Config | None:

@@ -56,7 +56,7 @@ def add_file(
     file = _given(
         path=path,
         mode=mode,
-        contents=_resource(contents),
+        contents=embedded(contents),
         overwrite=overwrite or None,
         user=_owner(user),
         group=_owner(group),
@@ -116,9 +116,17 @@ def data_url(contents: bytes) -> str:
     return percent if len(percent) <= len(encoded) else encoded
 
 
-def _resource(contents: str | bytes) -> Tree:
+def embedded(contents: str | bytes, *, compressed: bool = False) -> Tree:
+    """Return the members of a resource that holds its contents itself.
+
+    Args:
+        contents: text is UTF-8.
+        compressed: they are compressed already, and the resource says so.
+    """
     data = contents.encode() if isinstance(contents, str) else contents
     plain = data_url(data)
+    if compressed:
+        return {"source": plain}
     if len(data) >= GZIP_FROM:
         packed = data_url(gzip.compress(data, mtime=0))
         if len(packed) < len(plain):

@@ -24,10 +24,15 @@ def merge(parent: Config, child: Config) -> Config:
         ConfigError: the two are valid, but together they are not.
     """
     version = highest((parent.version, child.version))
-    tree = _objects(CONFIG, parent.tree, child.tree)
+    tree = merge_trees(parent.tree, child.tree)
     tree["ignition"] = {**tree["ignition"], "version": version}
     # What was a tolerated warning in one of them stays tolerated.
     return checked(tree, f"{parent.source} merged with {child.source}", allow_warnings=True)
+
+
+def merge_trees(parent: Tree, child: Tree) -> Tree:
+    """Merge two JSON documents, as ``merge`` does with configs; nothing is checked."""
+    return _objects(CONFIG, parent, child)
 
 
 def _objects(shape: Object, parent: Tree, child: Tree) -> Tree:

@@ -21,6 +21,7 @@ LAYERS = {
     "": LEAVES,
     "arch": LEAVES,
     "budget": LEAVES,
+    "butane": LEAVES,
     "cgroup": LEAVES,
     "checks": LEAVES,
     "cincinnati": LEAVES,
@@ -58,6 +59,7 @@ LAYERS = {
     "tls": LEAVES,
     "updates": LEAVES,
     "usage": LEAVES,
+    "yamltext": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
     "channel": BASE,

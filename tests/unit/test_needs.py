@@ -88,7 +88,10 @@ def test_every_key_arrives() -> None:
         ({"ignition": "{"}, "ignition="),
         ({"ignition": {"ignition": {"version": {"3.0.0"}}}}, "ignition=: not JSON: Object of type set"),
         ({"ignition": {"ignition": {"version": "9.9.9"}}}, "9.9.9"),
-        ({"butane": "variant: fcos"}, "butane=: not available yet"),
+        ({"butane": "missing.bu"}, "butane='missing.bu': No such file or directory: "),
+        ({"butane": "variant: fcos\nversion: 9.0.0\n"}, "butane=: line 2: version: '9.0.0'; allowed: 1.0.0, "),
+        ({"butane": {"variant": "fcos"}}, "butane={'variant': 'fcos'}: expected YAML, or the path of a .bu file"),
+        ({"butane": "a: b\n", "ignition": "a.ign"}, "ignition= and butane=: only one of them can be given"),
     ],
 )
 def test_a_bad_value_is_one_line(kwargs: dict[str, Any], message: str) -> None:

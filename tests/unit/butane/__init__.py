@@ -1,0 +1,1 @@
+"""The Butane translator, against the real Butane."""
