@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -139,3 +140,24 @@ class _Builder:
 
 def _shown(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def from_json(value: Any, text: str, *, first_line: int = 1) -> Node:
+    """Return a JSON value as such a tree. The line of a key is that of its first appearance in the text."""
+
+    def line_of(key: str) -> int:
+        at = text.find(json.dumps(key, ensure_ascii=False))
+        return first_line + text.count("\n", 0, max(at, 0))
+
+    def node(found: Any, line: int) -> Node:
+        if isinstance(found, dict):
+            return Mapping(
+                line, tuple((Scalar(line_of(k), k, plain=False), node(v, line_of(k))) for k, v in found.items())
+            )
+        if isinstance(found, list):
+            return Sequence(line, tuple(node(item, line) for item in found))
+        return (
+            Scalar(line, found, plain=False) if isinstance(found, str) else Scalar(line, json.dumps(found), plain=True)
+        )
+
+    return node(value, first_line)

@@ -1,8 +1,7 @@
 """Butane configs (variant ``fcos``, every stable version) -> Ignition configs, without any program but this one.
 
-``schema`` says what may be in a config, ``reading`` makes values of YAML, ``resources`` takes in what lies in files
-beside it, ``checking`` says what is wrong, ``rendering`` writes what short words stand for. Source: the specification
-documents of coreos/butane.
+``schema`` says what may be in a config, ``resources`` takes in what lies in files beside it, ``checking`` says what is
+wrong, ``rendering`` writes what short words stand for. Source: the specification documents of coreos/butane.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kola.butane import checking, rendering, resources
-from kola.butane.reading import Notes, read
 from kola.butane.schema import IGNITION_MINORS, VARIANT, VERSIONS, camel, is_resource, minor_of, shape_of
 from kola.errors import ConfigError
 from kola.ignition.merging import merge_trees
@@ -18,6 +16,7 @@ from kola.ignition.model import checked
 from kola.ignition.shapes import Items, Object, Scalar, Tree
 from kola.yamltext import Mapping, Node, kind_of, parse
 from kola.yamltext import Scalar as Text
+from kola.yamlvalues import Notes, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from kola.ignition.schema import CONFIG
 from kola.ignition.shapes import findings
 
 if TYPE_CHECKING:
-    from kola.butane.reading import Notes
     from kola.ignition.shapes import Tree
+    from kola.yamlvalues import Notes
 
 _MOUNT_POINTS_SINCE = 6
 _BOOT_DISK = "/dev/disk/by-id/coreos-boot-disk"

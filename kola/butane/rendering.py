@@ -12,8 +12,8 @@ from kola.butane.schema import LAYOUTS, S390X_LAYOUTS
 from kola.ignition.building import embedded
 
 if TYPE_CHECKING:
-    from kola.butane.reading import Notes
     from kola.ignition.shapes import Tree
+    from kola.yamlvalues import Notes
 
 _RESERVED = ("reserved", 1, "8DA63339-0007-60C0-C436-083AC8230908")
 _BIOS = ("bios", 1, "21686148-6449-6E6F-744E-656564454649")

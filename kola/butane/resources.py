@@ -15,8 +15,8 @@ from kola.ignition.building import embedded
 from kola.ignition.storage import NODE_LISTS
 
 if TYPE_CHECKING:
-    from kola.butane.reading import Notes
     from kola.ignition.shapes import Tree
+    from kola.yamlvalues import Notes
 
 _KEEPS = {"files": "contents.source", "links": "target"}
 

@@ -60,6 +60,7 @@ LAYERS = {
     "updates": LEAVES,
     "usage": LEAVES,
     "yamltext": LEAVES,
+    "yamlvalues": LEAVES,
     "wait": LEAVES,
     # One thing each that a machine is made of.
     "channel": BASE,

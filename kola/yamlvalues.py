@@ -1,4 +1,4 @@
-"""YAML -> the values of a Butane config, as the schema wants them, with the line of each. Pure."""
+"""YAML -> the values that a schema wants, with the line of each and what is wrong with them. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SHOWN = 5
 
 @dataclass
 class Notes:
-    """What is known of a config beside its values: where each stands, and what is wrong.
+    """What is known of a document beside its values: where each stands, and what is wrong.
 
     Attributes:
-        source: names the config in messages.
+        source: names the document in messages.
         strict: whether a warning is an error.
         lines: path, such as ``storage.files[0].mode`` -> line.
         problems: in the order found.
@@ -44,7 +44,7 @@ class Notes:
         self.problems.append(f"{self.at(path)}: {text}" if path else f"{self.at(path)}{text}")
 
     def doubtful(self, path: str, text: str) -> None:
-        """Note what Butane itself only warns of."""
+        """Note what is an error for who is strict only."""
         if self.strict:
             self.wrong(path, text)
 
@@ -69,7 +69,10 @@ class Notes:
 
 
 def read(shape: Object, node: Node, notes: Notes) -> Tree:
-    """Return the values of a config; what is wrong with it is in ``notes`` then, and left out."""
+    """Return the values of a document; what is wrong with it is in ``notes`` then, and left out.
+
+    Scalars are taken as Go's yaml.v3 takes them: ``yes`` is true where a truth value is wanted, else a text.
+    """
     value = _value(shape, node, "", notes)
     return value if isinstance(value, dict) else {}
 

@@ -1,0 +1,1 @@
+"""Tests in the format of kola: shell scripts and other programs that run on the machine itself."""
