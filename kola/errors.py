@@ -71,3 +71,7 @@ class WaitTimeout(KolaError):
 
 class CheckFailed(KolaError):
     """The machine's console, journal, audit log or units show something that must not be there."""
+
+
+class ExternalTestFailed(KolaError):
+    """A test that runs on the machine itself failed; the text shows the end of what it wrote."""

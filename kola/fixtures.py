@@ -10,6 +10,7 @@ from kola.errors import ConfigError
 from kola.fleetlock import FleetLock
 from kola.flight import Reservation
 from kola.httpd import HttpServer
+from kola.needs import Needs
 from kola.platform import load_platform
 from kola.registry import Registry
 from kola.spec import Capability
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from kola.machine import Machine
 
+NEEDS = pytest.StashKey[Needs]()
+"""What a test needs, of its marker or of its own metadata; it has one if it gets machines."""
+WARN = pytest.StashKey[str]()
+"""Why a test's failure is only a warning."""
 RESERVATION = pytest.StashKey[Reservation]()
 """What the test may launch; there while its fixtures live."""
 

@@ -11,12 +11,12 @@ from typing import IO, TYPE_CHECKING
 
 from kola import units
 from kola.command import CommandResult, FailedCommand, Line
-from kola.errors import CheckFailed, ConfigError
+from kola.errors import CheckFailed, ConfigError, MachineLost
 from kola.keys import add_known_host
 from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
 from kola.logs import Logs
 from kola.ssh import ConnectionLost
-from kola.wait import Deadline
+from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -308,16 +308,53 @@ class Machine:
         Raises:
             MachineLost: it panicked, went into an emergency shell, or did not come back.
         """
+        self.reboot_by(["systemctl", "reboot"], timeout)
+
+    def reboot_by(self, cmd: str | Sequence[str], timeout: float | None = None) -> None:
+        """Run what makes the machine reboot, as root, and wait as ``reboot`` does."""
         before, limit = self.boot_id, Deadline(self._reboot_limit(timeout))
-        line = self._line(["systemctl", "reboot"], "root")
+        self._run_last(cmd, limit)
+        self.await_boot(before, limit)
+
+    def soft_reboot_by(self, cmd: str | Sequence[str], timeout: float | None = None) -> None:
+        """Run what makes user space restart (``systemctl soft-reboot``, of systemd 254 and later), and wait for it.
+
+        Args:
+            cmd: run as root.
+            timeout: seconds; default: as ``reboot``.
+
+        Raises:
+            MachineLost: it did not come back.
+        """
+        limit = Deadline(self._reboot_limit(timeout))
+        before = self._soft_reboots()
+
+        def back() -> bool:
+            try:
+                self._link.connect(Deadline(min(self.limits.boot, limit.remaining)), what="SSH after the soft reboot")
+                return self._soft_reboots() > before
+            except MachineLost:
+                self._link.raise_if_lost()
+                return False
+
+        self._run_last(cmd, limit)
+        wait_until(back, limit, what="the soft reboot", interval=1)
+
+    def _soft_reboots(self) -> int:
+        shown = self.run(["systemctl", "show", "--property=SoftRebootsCount", "--value"]).stdout.strip()
+        return int(shown or 0)
+
+    def _run_last(self, cmd: str | Sequence[str], limit: Deadline) -> None:
+        """Run what may end the connection before it has answered."""
         try:
-            result = self._link.usable().run(line, timeout=limit.remaining, watch=self._link.raise_if_lost)
+            result = self._link.usable().run(
+                self._line(cmd, "root"), timeout=limit.remaining, watch=self._link.raise_if_lost
+            )
         except ConnectionLost:
             pass  # it was quicker than its answer
         else:
             if result.exit_code > 0:
                 raise FailedCommand(self.name, result)
-        self.await_boot(before, limit)
 
     def reset(self, timeout: float | None = None) -> None:
         """Cut the power, switch it on again, and wait as ``reboot`` does (needs ``Capability.HARD_RESET``)."""

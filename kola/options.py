@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,8 @@ from kola.arch import Arch, get_arch, host_arch
 from kola.budget import available_memory_mib, default_budget_mib
 from kola.clonecache import Limits as CloneLimits
 from kola.errors import ConfigError
+from kola.external.choice import Choice
+from kola.external.sharding import Shard
 
 if TYPE_CHECKING:
     import pytest
@@ -32,6 +34,8 @@ class Option:
     multiple: bool = False
     switch: bool = False
     """Takes no value."""
+    alias: str = ""
+    """Another spelling of the flag."""
 
 
 OPTIONS = (
@@ -68,6 +72,29 @@ OPTIONS = (
         "memory that all machines of the run may use together: MiB, or 50%% of what is available (default: 80%%)",
         "MIB",
     ),
+    Option(
+        "-E",
+        "kola_external",
+        "run the tests in kola's format below PATH/tests/kola",
+        "PATH",
+        multiple=True,
+        alias="--exttest",
+    ),
+    Option("--test", "kola_test", "only tests whose name matches; as Go's filepath.Match", "GLOB", multiple=True),
+    Option("--tag", "kola_tag", "only tests with this tag, or with '!TAG' without it", "TAG", multiple=True),
+    Option("--sharding", "kola_sharding", "run one share of the tests, the same as kola's", "hash:M/N"),
+    Option("--distro", "kola_distro", "what 'distros' of external tests means (default: the image's)", "NAME"),
+    Option("--no-net", "kola_no_net", "skip tests with the tag needs-internet", switch=True),
+    Option(
+        "--denylist",
+        "kola_denylist",
+        "denylist in kola's format, beside kola-denylist.yaml of each -E",
+        "FILE",
+        multiple=True,
+    ),
+    Option("--denylist-stream", "kola_denylist_stream", "stream for the denylist (default: the image's)", "NAME"),
+    Option("--denylist-test", "kola_denylist_test", "leave out tests whose name matches", "GLOB", multiple=True),
+    Option("--warned-fails", "kola_warned_fails", "exit with 77 if nothing failed but something warned", switch=True),
     Option("--owner", "kola_owner", "name that everything created is tagged with (default: the user's)", "NAME"),
 )
 
@@ -87,6 +114,12 @@ class Settings:
     cache: Path
     memory_budget_mib: int
     owner: str
+    external: tuple[Path, ...] = ()
+    choice: Choice = field(default_factory=Choice)
+    distro: str = ""
+    denylists: tuple[Path, ...] = ()
+    denylist_stream: str = ""
+    warned_fails: bool = False
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -98,6 +131,7 @@ def add_options(parser: pytest.Parser) -> None:
             extra["choices"] = option.choices
         group.addoption(
             option.flag,
+            *([option.alias] if option.alias else []),
             action="store_true" if option.switch else "append" if option.multiple else "store",
             dest=option.ini,
             default=None,
@@ -135,7 +169,33 @@ def settings(config: pytest.Config) -> Settings:
         cache=cache_folder(values["kola_cache"]),
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
+        external=tuple(_existing("-E", config, path) for path in values["kola_external"] or ()),
+        choice=_choice(values),
+        distro=values["kola_distro"] or "",
+        denylists=tuple(_existing("--denylist", config, path) for path in values["kola_denylist"] or ()),
+        denylist_stream=values["kola_denylist_stream"] or "",
+        warned_fails=bool(values["kola_warned_fails"]),
     )
+
+
+def _choice(values: dict[str, Any]) -> Choice:
+    tags = tuple(values["kola_tag"] or ())
+    if bad := [tag for tag in tags if not tag.removeprefix("!") or " " in tag]:
+        raise ConfigError(f"--tag '{bad[0]}': expected one word, or '!' and one word")
+    return Choice(
+        patterns=tuple(values["kola_test"] or ()),
+        tags=tags,
+        denied=tuple(values["kola_denylist_test"] or ()),
+        shard=Shard.parse(values["kola_sharding"]) if values["kola_sharding"] else None,
+        internet=not values["kola_no_net"],
+    )
+
+
+def _existing(flag: str, config: pytest.Config, path: str) -> Path:
+    found = (config.invocation_params.dir / path).resolve()
+    if not found.exists():
+        raise ConfigError(f"{flag} {path}: no such file or folder")
+    return found
 
 
 def cache_folder(value: str | None = None) -> Path:

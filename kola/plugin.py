@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kola import checks, fixtures, ignition, options, parallel, terminal
+from kola.collect import ExternalTests, Target, read_denylist
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
-from kola.fixtures import RESERVATION
+from kola.external.denylist import SKIP_CONSOLE_WARNINGS
+from kola.fixtures import NEEDS, RESERVATION, WARN
 from kola.flight import Flight, memory_mib
 from kola.ignition_validate import validate_with_tool
-from kola.needs import Needs, parse_needs
+from kola.needs import parse_needs
 from kola.plan import Plan
 from kola.platform import load_platform, platform_names
 from kola.progress import Follower
 from kola.reaper import attach
-from kola.recording import ARTIFACTS, MACHINE, OUTCOME, SSH, Recorder, report_outcome
+from kola.recording import ARTIFACTS, MACHINE, OUTCOME, SSH, Recorder, report_outcome, warn_only
 from kola.results import ExitCode, Outcome, exit_code
 from kola.run import RunInfo, start_run
 from kola.scheduler import KolaScheduling
@@ -30,11 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from kola.external.denylist import Denylist
     from kola.flight import Reservation
+    from kola.needs import Needs
 
 
 PLUGIN = pytest.StashKey["KolaPlugin"]()
-NEEDS = pytest.StashKey[Needs]()
 FAILED = pytest.StashKey[bool]()
 NEXT = pytest.StashKey["pytest.Item | None"]()
 WORKERS = pytest.StashKey[parallel.Workers]()
@@ -74,6 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(e)) from e
     config.stash[PLUGIN] = plugin
     config.pluginmanager.register(plugin, "kola-run")
+    config.pluginmanager.register(plugin.external, "kola-external")
 
 
 class KolaPlugin:
@@ -85,6 +90,7 @@ class KolaPlugin:
         self.workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.worker = self.workerinput["workerid"] if self.workerinput else "main"
         self.workers: int = config.getoption("numprocesses", None) or 1
+        self.external = ExternalTests(config, self.settings.external, self.settings.choice)
         self.info: RunInfo | None = None
         self.recorder: Recorder | None = None
         self._flight: Flight | None = None
@@ -121,7 +127,8 @@ class KolaPlugin:
         if self.info is None:
             return []
         chosen = self.config.stash.get(WORKERS, None)
-        return terminal.header(self.info, own_scheduler=not self._dist_given(), workers=chosen)
+        denylist = [f"kola: denylist: {line}" for line in self._denylist().lines()]
+        return denylist + terminal.header(self.info, own_scheduler=not self._dist_given(), workers=chosen)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -130,7 +137,8 @@ class KolaPlugin:
             yield
         finally:
             if self.recorder is not None:
-                code = exit_code(int(session.exitstatus), (t.outcome for t in self.recorder.record.tests.values()))
+                outcomes = (test.outcome for test in self.recorder.record.tests.values())
+                code = exit_code(int(session.exitstatus), outcomes, warnings_fail=self.settings.warned_fails)
                 session.exitstatus = code
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
                 self.recorder.finish(code, complete=not interrupted)
@@ -199,12 +207,14 @@ class KolaPlugin:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Validate every marker, and skip with its reason what cannot run here."""
-        errors = []
+        denylist = self._denylist()
+        errors = self.external.prepare(items, self._target(), denylist)
         for item in items:
             try:
-                self._prepare_item(item)
+                self._prepare_item(item, denylist)
             except ConfigError as e:
-                errors.append(f"{item.nodeid}: @pytest.mark.kola: {e}")
+                own = "" if NEEDS in item.stash else "@pytest.mark.kola: "
+                errors.append(f"{item.nodeid}: {own}{e}")
         if errors:
             # An exception in a worker would be shown as a crash: the controller raises it (see above).
             if self.info is None or self.workerinput is None:
@@ -219,20 +229,40 @@ class KolaPlugin:
         else:
             plan.write(_plan_path(self.info, self.worker))
 
-    def _prepare_item(self, item: pytest.Item) -> None:
+    def _target(self) -> Target:
+        """Return what tests are collected for: what is booted, or what is known of that when nothing is."""
+        settings, image = self.settings, self.info.image if self.info is not None else None
+        return Target(settings.platform or "", settings.arch.name, settings.distro or (image.distro if image else ""))
+
+    def _denylist(self) -> Denylist:
+        files = [*self.settings.denylists, *self.external.denylists]
+        stream = self.settings.denylist_stream or (self.info.image.stream if self.info is not None else "")
+        return read_denylist(files, self._target(), stream)
+
+    def _needs_of(self, item: pytest.Item) -> Needs | None:
+        if NEEDS in item.stash:  # an external test's
+            return item.stash[NEEDS]
         marks = list(item.iter_markers("kola"))
-        used = fixtures.used_by(item)
-        if not marks and not used:
-            return
+        if not marks and not fixtures.used_by(item):
+            return None
         if any(mark.args for mark in marks):
             raise ConfigError("only keyword arguments are allowed")
         kwargs: dict[str, Any] = {}
         for mark in reversed(marks):
             kwargs.update(mark.kwargs)
         kwargs.setdefault("description", _first_line(getattr(item, "obj", None)))
-        needs = parse_needs(kwargs, folder=item.path.parent, rules=frozenset(checks.RULES))
+        return parse_needs(kwargs, folder=item.path.parent, rules=frozenset(checks.RULES))
+
+    def _prepare_item(self, item: pytest.Item, denylist: Denylist) -> None:
+        needs = self._needs_of(item)
+        if needs is None:
+            return
         if needs.ignition is not None:
             validate_with_tool(ignition.serialise(needs.ignition), needs.ignition.source)
+        if denylist.console_warnings_pass:
+            needs = replace(
+                needs, skip_checks={**dict.fromkeys(checks.RULES, SKIP_CONSOLE_WARNINGS), **needs.skip_checks}
+            )
         item.stash[NEEDS] = needs
         if self.info is None:
             if self.settings.platform is None:
@@ -247,7 +277,7 @@ class KolaPlugin:
             arch=self.info.arch,
             capabilities=load_platform(self.info.platform).capabilities,
             image=self.info.image,
-            fixtures=fixtures.capabilities(used),
+            fixtures=fixtures.capabilities(fixtures.used_by(item)),
         )
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -318,6 +348,9 @@ class KolaPlugin:
         report = yield
         if isinstance(error, KolaError) and call.excinfo is not None:
             report.longrepr = terminal.short_repr(item, call.excinfo)
+        why = item.stash.get(WARN, "")
+        if why and report.failed and not isinstance(error, PlatformError):
+            warn_only(report, why)
         return report
 
     def _describe(self, item: pytest.Item, when: str, reservation: Reservation, *, failed: bool) -> None:
@@ -357,16 +390,17 @@ class KolaPlugin:
     def pytest_report_teststatus(
         self, report: pytest.TestReport | pytest.CollectReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        """Show a provider error as what it is, not as a failed test."""
+        """Show what pytest has no word for as what it is: a provider error, a warning."""
         # pytest asks about errors of the collection, too, whose reports have no properties.
-        if isinstance(report, pytest.TestReport) and report_outcome(report) is Outcome.PROVIDER_ERROR:
-            return "provider-error", "P", ("PROVIDER-ERROR", {"yellow": True})
-        return None
+        shown = terminal.LETTERS.get(report_outcome(report)) if isinstance(report, pytest.TestReport) else None
+        return None if shown is None else (*shown[:2], (shown[2], {"yellow": True}))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Provider errors in full, kept machines with their SSH lines, and where everything is."""
         if self.info is not None and self.recorder is not None:
             terminal.summary(terminalreporter, self.info)
+        if self.config.option.collectonly and self.config.option.verbose > 0:
+            terminal.explain(terminalreporter, self.external.out)
 
 
 def _plan_path(info: RunInfo, worker: str) -> Path:

@@ -23,7 +23,12 @@ ARTIFACTS = "kola_artifacts"
 SSH = "kola_ssh"
 """Keys of a report's ``user_properties``: the way from a worker to the record and to JUnit. Values are strings."""
 
-_SEVERITY = (Outcome.NOT_RUN, Outcome.PASSED, Outcome.SKIPPED, Outcome.PROVIDER_ERROR, Outcome.FAILED)
+_WARNED = "warned: "
+"""How the reason of an expected failure begins that is a warning."""
+
+_SEVERITY = (
+    Outcome.NOT_RUN, Outcome.PASSED, Outcome.SKIPPED, Outcome.WARNED, Outcome.PROVIDER_ERROR, Outcome.FAILED,
+)  # fmt: skip
 """A test's outcome is the worst of its phases."""
 
 
@@ -92,11 +97,26 @@ def report_outcome(report: pytest.TestReport) -> Outcome:
     """Return the outcome of one phase."""
     if dict(report.user_properties).get(OUTCOME) == Outcome.PROVIDER_ERROR and report.failed:
         return Outcome.PROVIDER_ERROR
+    if report.skipped and getattr(report, "wasxfail", "").startswith(_WARNED):
+        return Outcome.WARNED
     return {"passed": Outcome.PASSED, "skipped": Outcome.SKIPPED}.get(report.outcome, Outcome.FAILED)
+
+
+def warn_only(report: pytest.TestReport, why: str) -> None:
+    """Make a failure a warning: for pytest it is an expected failure, which nothing counts or stops at."""
+    report.outcome = "skipped"
+    report.wasxfail = f"{_WARNED}{why}"
 
 
 def reason(report: pytest.TestReport) -> str:
     """Return one line that says why a phase did not pass."""
+    warned = getattr(report, "wasxfail", "")
+    if warned.startswith(_WARNED):
+        return f"{_first_line(report)} [{warned.removeprefix(_WARNED)}]"
+    return _first_line(report)
+
+
+def _first_line(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):  # a skip: file, line, reason
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)

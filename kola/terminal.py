@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 IMAGE_SECONDS = 3.0
 """Between two lines about a long step with an image."""
 
+LETTERS = {
+    Outcome.PROVIDER_ERROR: (Outcome.PROVIDER_ERROR.value, "P", "PROVIDER-ERROR"),
+    Outcome.WARNED: (Outcome.WARNED.value, "W", "WARNED"),
+}
+"""Outcomes that pytest does not know: how they are counted, their letter, their word."""
+
 _KOLA = Path(__file__).parent
 
 
@@ -125,9 +131,12 @@ def short_repr(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
 
 def summary(reporter: Any, info: RunInfo) -> None:
     """Print what pytest's own summary does not know of."""
-    for report in reporter.stats.get(Outcome.PROVIDER_ERROR.value, ()):
-        reporter.write_sep("_", f"PROVIDER ERROR: {report.nodeid}", yellow=True)
-        reporter.write_line(report.longreprtext)
+    for outcome, (_, _, word) in LETTERS.items():
+        for report in reporter.stats.get(outcome.value, ()):
+            reporter.write_sep("_", f"{word}: {report.nodeid}", yellow=True)
+            reporter.write_line(report.longreprtext)
+            if why := getattr(report, "wasxfail", ""):
+                reporter.write_line(why)
     reports = [report for reports in reporter.stats.values() for report in reports]
     kept = {value for report in reports for key, value in getattr(report, "user_properties", ()) if key == SSH}
     for line in sorted(kept):
@@ -135,6 +144,12 @@ def summary(reporter: Any, info: RunInfo) -> None:
     if kept:
         reporter.write_line("kept machines end after 24 h, or with: kola gc")
     reporter.write_line(f"results: {_relative(info.output / 'results.json')}")
+
+
+def explain(reporter: Any, out: list[tuple[str, str]]) -> None:
+    """Say why tests were deselected."""
+    for name, why in out:
+        reporter.write_line(f"not selected: {name}: {why}")
 
 
 def _relative(path: Path) -> str:

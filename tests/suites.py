@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kola.bugs import BUG_CLASSES
+from kola.fixtures import NEEDS
 from kola.needs import Isolation, Needs
-from kola.plugin import NEEDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/suites.md"

@@ -18,7 +18,6 @@ from kola.yamlvalues import Notes, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Sequence as Several
     from datetime import date
 
 FILE = "kola-denylist.yaml"
@@ -143,16 +142,21 @@ class Denylist:
                 skip = skip or f"skipped by the denylist: {entry.pattern}{why}"
         return Ruling(skip, "" if skip else warn)
 
-    def announcements(self, names: Several[str]) -> list[str]:
-        """Return a line for each entry that has been snoozed and is not any more, and is about one of these tests."""
-        return [
-            f"the snooze of {entry.pattern} ended on {entry.snooze}: {'it warns' if entry.warn else 'it counts'} again"
-            + (f" ({entry.tracker})" if entry.tracker else "")
-            for entry in self.entries
-            if entry.snooze is not None
-            and entry.snooze <= self.today
-            and any(matches(entry.pattern, name) for name in names)
-        ]
+    def lines(self) -> list[str]:
+        """Return a line for each entry that says what it does now."""
+        return [self._line(entry) for entry in self.entries]
+
+    def _line(self, entry: Entry) -> str:
+        why = f" ({entry.tracker})" if entry.tracker else ""
+        if entry.pattern == SKIP_CONSOLE_WARNINGS:
+            return f"what the checks of console and journal find only warns{why}"
+        if entry.snooze is None:
+            return f"{entry.pattern} {'only warns' if entry.warn else 'is skipped'}{why}"
+        if self.today < entry.snooze:
+            return f"{entry.pattern} is snoozed until {entry.snooze}{why}"
+        return (
+            f"{entry.pattern} {'only warns' if entry.warn else 'counts'} again: its snooze ended on {entry.snooze}{why}"
+        )
 
 
 def _holds(entry: Entry, stream: str, arch: str, platform: str) -> bool:

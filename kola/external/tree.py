@@ -8,12 +8,8 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BELOW = Path("tests") / "kola"
 """Where a project has its tests."""
@@ -43,11 +39,18 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """A file that its author may have meant to be a test."""
+class Scan:
+    """What is in a folder.
 
-    path: Path
-    text: str
+    Attributes:
+        tests: by name.
+        doubtful: files that begin with ``#!`` but are not executable for everybody: no tests.
+        folders: below it, that may have tests.
+    """
+
+    tests: tuple[Found, ...]
+    doubtful: tuple[Path, ...]
+    folders: tuple[Path, ...]
 
 
 def project_of(path: Path) -> Path | None:
@@ -58,22 +61,39 @@ def project_of(path: Path) -> Path | None:
     return None
 
 
-def find(project: Path) -> Iterator[Found | Doubt]:
-    """Yield the tests of a project, sorted by folder and name, and what may have been meant to be one.
+def prefix_of(folder: Path) -> str:
+    """Return what the names of the tests in a folder of a ``tests/kola`` begin with: ``ext.project.folder``."""
+    project = project_of(folder)
+    if project is None:
+        raise ConfigError(f"{folder} is not below a folder {BELOW}")
+    return ".".join(("ext", project.name, *folder.relative_to(project / BELOW).parts))
+
+
+def tests_of(project: Path) -> Path:
+    """Return the folder with a project's tests.
 
     Raises:
-        ConfigError: it has no ``tests/kola``, or something in it cannot be read.
+        ConfigError: it has none.
     """
     root = project / BELOW
     if not root.is_dir():
         raise ConfigError(f"{project} has no folder {BELOW}, so there are no tests in it")
+    return root
+
+
+def scan(folder: Path) -> Scan:
+    """Look into one folder of a ``tests/kola``.
+
+    Raises:
+        ConfigError: something in it cannot be read, or contradicts.
+    """
     try:
-        yield from _folder(root, f"ext.{project.name}", (root.resolve(),))
+        return _scan(folder, prefix_of(folder))
     except OSError as e:
         raise ConfigError(f"{e.filename}: {e.strerror}") from e
 
 
-def _folder(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[Found | Doubt]:
+def _scan(folder: Path, prefix: str) -> Scan:
     entries = {path: _mode(path) for path in sorted(folder.iterdir(), key=lambda path: path.name)}
     files = {path: mode for path, mode in entries.items() if stat.S_ISREG(mode)}
     executables = [path for path, mode in files.items() if mode & stat.S_IXOTH]
@@ -85,18 +105,20 @@ def _folder(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[Foun
         raise ConfigError(f"{folder}: both {' and '.join(_CONFIGS)}: which one holds?")
     if "config.fcc" in others:
         raise ConfigError(f"{others['config.fcc']}: config.fcc is not supported; rename it to config.bu")
-    for path in others.values():
-        if _is_script(path):
-            yield Doubt(path, "begins with #! but is not executable for everybody, so it is no test")
-    for executable in executables:
-        alone = len(executables) == 1 and executable.name == _SINGLE
-        name = prefix if alone else f"{prefix}.{executable.name}"
-        yield Found(name, executable, configs[0] if configs else None, metadata, data)
+    config, alone = next(iter(configs), None), len(executables) == 1
+    here = folder.resolve()
     for path in folders.values():
-        real = path.resolve()
-        if real in above:
+        if here.is_relative_to(real := path.resolve()):
             raise ConfigError(f"{path}: leads back to {real}")
-        yield from _folder(path, f"{prefix}.{path.name}", (*above, real))
+    return Scan(
+        tuple(Found(_name(prefix, path, alone=alone), path, config, metadata, data) for path in executables),
+        tuple(path for path in others.values() if _is_script(path)),
+        tuple(folders.values()),
+    )
+
+
+def _name(prefix: str, executable: Path, *, alone: bool) -> str:
+    return prefix if alone and executable.name == _SINGLE else f"{prefix}.{executable.name}"
 
 
 def _mode(path: Path) -> int:

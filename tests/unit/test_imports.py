@@ -31,6 +31,7 @@ LAYERS = {
     "durations": LEAVES,
     "bugs": LEAVES,
     "errors": LEAVES,
+    "external": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
     "filelock": LEAVES,
@@ -86,11 +87,13 @@ LAYERS = {
     "parallel": RUN,
     "reaper": RUN,
     "run": RUN,
+    "runext": RUN,
     "runs": RUN,
     "units": RUN,
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,
+    "collect": TOP,
     "fixtures": TOP,
     "plan": TOP,
     "plugin": TOP,
@@ -99,7 +102,7 @@ LAYERS = {
     "terminal": TOP,
 }
 
-PYTEST = {"fixtures", "options", "plugin", "recording", "scheduler", "terminal"}
+PYTEST = {"collect", "fixtures", "options", "plugin", "recording", "scheduler", "terminal"}
 """Who may import pytest or xdist; everything else raises ``ConfigError`` and knows neither."""
 
 FOR_DRIVERS = {"platform", "retry", "images"}

@@ -69,5 +69,6 @@ def test_the_face_of_a_machine() -> None:
     assert public == {
         "audit_log", "audit_size", "await_boot", "boot_id", "close", "connect", "connected", "console", "cursor",
         "describe", "failed_units", "get", "interface", "journal", "journal_on_host", "put", "read_bytes",
-        "read_file", "reboot", "reset", "run", "run_many", "ssh_command", "wait_for_unit", "write_file",
+        "read_file", "reboot", "reboot_by", "reset", "run", "run_many", "soft_reboot_by", "ssh_command",
+        "wait_for_unit", "write_file",
     }  # fmt: skip
