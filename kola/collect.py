@@ -18,6 +18,8 @@ from kola.external.metadata import Metadata
 from kola.external.model import NEEDS_INTERNET, TAG, ExternalTest, cannot_run, load, read_metadata
 from kola.external.tree import Found
 from kola.fixtures import NEEDS, RESERVATION, WARN
+from kola.options import settings
+from kola.rerun import AGAIN, TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -99,7 +101,7 @@ class ExternalTests:
             self.errors.append(str(e))
 
     def _select(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        self.choice.check({item.name for item in items})
+        self.choice.check({_name(item) for item in items})
         kept, out = [], []
         for item in items:
             why = self._why_not(item)
@@ -115,12 +117,12 @@ class ExternalTests:
     def _why_not(self, item: pytest.Item) -> str:
         found = item.stash.get(FOUND, None)
         if found is None:
-            return self.choice.why_not(item.name, [tag for mark in item.iter_markers("kola") for tag in _tags(mark)])
+            return self.choice.why_not(_name(item), [tag for mark in item.iter_markers("kola") for tag in _tags(mark)])
         # What is out by its name is not read: its metadata may be of a later version.
-        if why := self.choice.why_not_by_name(item.name):
+        if why := self.choice.why_not_by_name(_name(item)):
             return why
         item.stash[METADATA] = metadata = read_metadata(found)
-        return self.choice.why_not(item.name, (TAG, *metadata.tags), metadata.required_tag)
+        return self.choice.why_not(_name(item), (TAG, *metadata.tags), metadata.required_tag)
 
     def prepare(self, items: list[pytest.Item], target: Target, denylist: Denylist) -> list[str]:
         """Give every external test its needs, a reason to be skipped, or its share of a machine.
@@ -143,7 +145,7 @@ class ExternalTests:
                 item.stash[TEST] = test
                 if not test.metadata.exclusive:
                     shared[item] = test
-        placed = buckets.share(list(shared.values()))
+        placed = buckets.share(list({test.name: test for test in shared.values()}.values()))
         for item, test in shared.items():
             item.stash[TEST] = placed[test.name]
         for item in items:
@@ -177,7 +179,7 @@ class ExternalTests:
 
 def _rule(item: pytest.Item, denylist: Denylist) -> bool:
     """Apply the denylist to a test; tells whether it may run."""
-    ruling = denylist.ruling(item.name)
+    ruling = denylist.ruling(_name(item))
     if ruling.warn:
         item.stash[WARN] = ruling.warn
     if ruling.skip:
@@ -226,10 +228,20 @@ class Executable(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield it as kola calls it."""
-        found = self.stash[FOUND]
-        item = pytest.Function.from_parent(self, name=found.name, callobj=run_external)
-        item.stash[FOUND] = found
-        yield item
+        found, times = self.stash[FOUND], settings(self.config).multiply
+        for number in range(times):
+            # As kola numbers them.
+            name = found.name if times == 1 else f"{found.name}{number}"
+            item = pytest.Function.from_parent(self, name=name, callobj=run_external)
+            item.stash[FOUND] = found
+            if times > 1:
+                item.stash[TIMES] = f"{self.nodeid}::{found.name}"
+            yield item
+
+
+def _name(item: pytest.Item) -> str:
+    """Return a test's name, without the number of its attempt."""
+    return item.stash[FOUND].name if FOUND in item.stash else getattr(item, "originalname", None) or item.name
 
 
 def run_external(request: pytest.FixtureRequest) -> None:
@@ -250,7 +262,7 @@ def _machine(item: pytest.Item, test: ExternalTest) -> Machine:
     reservation: Reservation = item.stash[RESERVATION]
     broken = item.config.stash.setdefault(_BROKEN, {})
     key = reservation.needs.machine_key()
-    if test.shared and key not in broken:
+    if test.shared and key not in broken and not item.stash.get(AGAIN, False):
         try:
             return reservation.launch()
         except MachineLost as e:

@@ -54,6 +54,12 @@ def _reservation(request: pytest.FixtureRequest) -> Reservation:
 
 
 @pytest.fixture
+def kola_attempt(request: pytest.FixtureRequest) -> int:
+    """Which of the times this is that ``--multiply`` runs a test, from 0 on."""
+    return int(request.param)
+
+
+@pytest.fixture
 def machine(request: pytest.FixtureRequest) -> Machine:
     """One machine, as the test's kola marker wants it; up, and SSH answers."""
     return _reservation(request).launch()

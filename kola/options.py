@@ -94,6 +94,13 @@ OPTIONS = (
     ),
     Option("--denylist-stream", "kola_denylist_stream", "stream for the denylist (default: the image's)", "NAME"),
     Option("--denylist-test", "kola_denylist_test", "leave out tests whose name matches", "GLOB", multiple=True),
+    Option(
+        "--rerun-failed",
+        "kola_rerun_failed",
+        "run a test that fails once more on a fresh machine; what passes then is flaky",
+        switch=True,
+    ),
+    Option("--multiply", "kola_multiply", "run every test that often, and tell how often each passed", "N"),
     Option("--warned-fails", "kola_warned_fails", "exit with 77 if nothing failed but something warned", switch=True),
     Option("--owner", "kola_owner", "name that everything created is tagged with (default: the user's)", "NAME"),
 )
@@ -120,6 +127,8 @@ class Settings:
     denylists: tuple[Path, ...] = ()
     denylist_stream: str = ""
     warned_fails: bool = False
+    rerun_failed: bool = False
+    multiply: int = 1
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -175,6 +184,8 @@ def settings(config: pytest.Config) -> Settings:
         denylists=tuple(_existing("--denylist", config, path) for path in values["kola_denylist"] or ()),
         denylist_stream=values["kola_denylist_stream"] or "",
         warned_fails=bool(values["kola_warned_fails"]),
+        rerun_failed=bool(values["kola_rerun_failed"]),
+        multiply=_times(values["kola_multiply"] or "1"),
     )
 
 
@@ -189,6 +200,12 @@ def _choice(values: dict[str, Any]) -> Choice:
         shard=Shard.parse(values["kola_sharding"]) if values["kola_sharding"] else None,
         internet=not values["kola_no_net"],
     )
+
+
+def _times(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--multiply '{text}': expected a number from 1 on")
+    return int(text)
 
 
 def _existing(flag: str, config: pytest.Config, path: str) -> Path:

@@ -22,7 +22,7 @@ class Plan:
     """A plan; plain data.
 
     Attributes:
-        tests: node id -> description, covers, tags and isolation, as in ``kola.results.TestRecord``.
+        tests: node id -> description, covers, tags, isolation and attempt, as in ``kola.results.TestRecord``.
         groups: node id -> machine key, of tests that share a machine.
         machines: node id -> machine key, of all that have one.
         errors: what is wrong with markers, a line each; nothing can be run then.
@@ -34,20 +34,21 @@ class Plan:
     errors: Sequence[str] = ()
 
     @classmethod
-    def of(cls, collected: Iterable[tuple[str, Needs | None, str]], errors: Sequence[str]) -> Plan:
+    def of(cls, collected: Iterable[tuple[str, Needs | None, str, str]], errors: Sequence[str]) -> Plan:
         """Make one.
 
         Args:
-            collected: node id, needs and description of each test; one without needs has no machine.
+            collected: node id, needs, description and attempt of each test; one without needs has no machine.
             errors: as above.
         """
         tests, groups, machines = {}, {}, {}
-        for nodeid, needs, description in collected:
+        for nodeid, needs, description, attempt in collected:
             tests[nodeid] = {
                 "description": needs.description if needs else description,
                 "covers": needs.covers if needs else "",
                 "tags": list(needs.tags) if needs else [],
                 "isolation": needs.isolation.value if needs else "",
+                "attempt": attempt,
             }
             if needs:
                 machines[nodeid] = needs.machine_key()

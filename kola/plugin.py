@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kola import checks, fixtures, ignition, options, parallel, terminal
-from kola.collect import ExternalTests, Target, read_denylist
+from kola import options, parallel, terminal
+from kola.collect import ExternalTests, read_denylist
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
-from kola.external.denylist import SKIP_CONSOLE_WARNINGS
 from kola.fixtures import NEEDS, RESERVATION, WARN
-from kola.flight import Flight, memory_mib
-from kola.ignition_validate import validate_with_tool
-from kola.needs import parse_needs
+from kola.flight import Flight
+from kola.needs import Isolation
 from kola.plan import Plan
-from kola.platform import load_platform, platform_names
+from kola.preparation import first_line, prepare, target_of
 from kola.progress import Follower
 from kola.reaper import attach
 from kola.recording import ARTIFACTS, MACHINE, OUTCOME, SSH, Recorder, report_outcome, warn_only
+from kola.rerun import AGAIN, Reruns, attempt_of, multiply, rates
 from kola.results import ExitCode, Outcome, exit_code
 from kola.run import RunInfo, start_run
 from kola.scheduler import KolaScheduling
-from kola.selection import skip_reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
     from kola.external.denylist import Denylist
     from kola.flight import Reservation
-    from kola.needs import Needs
 
 
 PLUGIN = pytest.StashKey["KolaPlugin"]()
@@ -79,6 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[PLUGIN] = plugin
     config.pluginmanager.register(plugin, "kola-run")
     config.pluginmanager.register(plugin.external, "kola-external")
+    if plugin.settings.rerun_failed:
+        config.pluginmanager.register(Reruns(), "kola-reruns")
 
 
 class KolaPlugin:
@@ -205,13 +203,18 @@ class KolaPlugin:
     # -- collection --------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(trylast=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make several tests of each (``--multiply``)."""
+        multiply(metafunc, self.settings.multiply)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Validate every marker, and skip with its reason what cannot run here."""
         denylist = self._denylist()
-        errors = self.external.prepare(items, self._target(), denylist)
+        errors = self.external.prepare(items, target_of(self.settings, self.info), denylist)
         for item in items:
             try:
-                self._prepare_item(item, denylist)
+                prepare(item, self.settings, self.info, denylist)
             except ConfigError as e:
                 own = "" if NEEDS in item.stash else "@pytest.mark.kola: "
                 errors.append(f"{item.nodeid}: {own}{e}")
@@ -222,70 +225,19 @@ class KolaPlugin:
             items.clear()
         if self.info is None:
             return
-        collected = ((i.nodeid, i.stash.get(NEEDS, None), _first_line(getattr(i, "obj", None))) for i in items)
+        collected = (
+            (i.nodeid, i.stash.get(NEEDS, None), first_line(getattr(i, "obj", None)), attempt_of(i)) for i in items
+        )
         plan = Plan.of(collected, errors)
         if self.recorder is not None:
             self.recorder.plan(plan.tests)
         else:
             plan.write(_plan_path(self.info, self.worker))
 
-    def _target(self) -> Target:
-        """Return what tests are collected for: what is booted, or what is known of that when nothing is."""
-        settings, image = self.settings, self.info.image if self.info is not None else None
-        return Target(settings.platform or "", settings.arch.name, settings.distro or (image.distro if image else ""))
-
     def _denylist(self) -> Denylist:
         files = [*self.settings.denylists, *self.external.denylists]
         stream = self.settings.denylist_stream or (self.info.image.stream if self.info is not None else "")
-        return read_denylist(files, self._target(), stream)
-
-    def _needs_of(self, item: pytest.Item) -> Needs | None:
-        if NEEDS in item.stash:  # an external test's
-            return item.stash[NEEDS]
-        marks = list(item.iter_markers("kola"))
-        if not marks and not fixtures.used_by(item):
-            return None
-        if any(mark.args for mark in marks):
-            raise ConfigError("only keyword arguments are allowed")
-        kwargs: dict[str, Any] = {}
-        for mark in reversed(marks):
-            kwargs.update(mark.kwargs)
-        kwargs.setdefault("description", _first_line(getattr(item, "obj", None)))
-        return parse_needs(kwargs, folder=item.path.parent, rules=frozenset(checks.RULES))
-
-    def _prepare_item(self, item: pytest.Item, denylist: Denylist) -> None:
-        needs = self._needs_of(item)
-        if needs is None:
-            return
-        if needs.ignition is not None:
-            validate_with_tool(ignition.serialise(needs.ignition), needs.ignition.source)
-        if denylist.console_warnings_pass:
-            needs = replace(
-                needs, skip_checks={**dict.fromkeys(checks.RULES, SKIP_CONSOLE_WARNINGS), **needs.skip_checks}
-            )
-        item.stash[NEEDS] = needs
-        if self.info is None:
-            if self.settings.platform is None:
-                names = ", ".join(platform_names())
-                item.add_marker(pytest.mark.skip(reason=f"needs a machine: give --platform=NAME ({names})"))
-            return
-        slowness = self.info.prepared.slowness
-        item.add_marker(pytest.mark.timeout(needs.timeout * slowness, func_only=True))
-        reason = skip_reason(
-            needs,
-            platform=self.info.platform,
-            arch=self.info.arch,
-            capabilities=load_platform(self.info.platform).capabilities,
-            image=self.info.image,
-            fixtures=fixtures.capabilities(fixtures.used_by(item)),
-        )
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
-        elif (wanted := memory_mib(needs)) > self.info.budget_mib:
-            raise ConfigError(
-                f"needs {wanted} MiB for {needs.machines} machine(s), more than the whole budget of "
-                f"{self.info.budget_mib} MiB (--memory-budget)"
-            )
+        return read_denylist(files, target_of(self.settings, self.info), stream)
 
     # -- one test ----------------------------------------------------------------------------------------------------
 
@@ -293,6 +245,8 @@ class KolaPlugin:
         """Admit the test: all the memory that it declares, in one step, before its fixtures."""
         needs = item.stash.get(NEEDS, None)
         if needs is not None and self.info is not None:
+            if item.stash.get(AGAIN, False) and needs.isolation is Isolation.SHARED:
+                needs = replace(needs, isolation=Isolation.FRESH)
             item.stash[RESERVATION] = self.flight.reserve(needs, item.nodeid)
 
     @pytest.hookimpl(tryfirst=True)
@@ -398,14 +352,10 @@ class KolaPlugin:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Provider errors in full, kept machines with their SSH lines, and where everything is."""
         if self.info is not None and self.recorder is not None:
-            terminal.summary(terminalreporter, self.info)
+            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()))
         if self.config.option.collectonly and self.config.option.verbose > 0:
             terminal.explain(terminalreporter, self.external.out)
 
 
 def _plan_path(info: RunInfo, worker: str) -> Path:
     return info.scratch / f"plan-{worker}.json"
-
-
-def _first_line(function: object) -> str:
-    return next(iter((inspect.getdoc(function) or "").splitlines()), "") if function is not None else ""

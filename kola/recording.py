@@ -21,13 +21,15 @@ OUTCOME = "kola_outcome"
 MACHINE = "kola_machine"
 ARTIFACTS = "kola_artifacts"
 SSH = "kola_ssh"
+FIRST_FAILURE = "kola_first_failure"
 """Keys of a report's ``user_properties``: the way from a worker to the record and to JUnit. Values are strings."""
 
 _WARNED = "warned: "
 """How the reason of an expected failure begins that is a warning."""
 
 _SEVERITY = (
-    Outcome.NOT_RUN, Outcome.PASSED, Outcome.SKIPPED, Outcome.WARNED, Outcome.PROVIDER_ERROR, Outcome.FAILED,
+    Outcome.NOT_RUN, Outcome.PASSED, Outcome.FLAKY, Outcome.SKIPPED, Outcome.WARNED, Outcome.PROVIDER_ERROR,
+    Outcome.FAILED,
 )  # fmt: skip
 """A test's outcome is the worst of its phases."""
 
@@ -75,8 +77,9 @@ class Recorder:
         test.phases[report.when] = round(report.duration, 3)
         test.duration = round(sum(test.phases.values()), 3)
         test.worker = getattr(report, "worker_id", "main")
-        if not report.passed and not test.reason:
-            test.reason = reason(report)
+        if not test.reason and not (report.passed and outcome is not Outcome.FLAKY):
+            first = dict(report.user_properties).get(FIRST_FAILURE)
+            test.reason = f"first: {first}" if outcome is Outcome.FLAKY else reason(report)
         for key, value in report.user_properties:
             known = {MACHINE: test.machines, ARTIFACTS: test.artifacts}.get(key)
             if known is not None and str(value) not in known:
@@ -97,6 +100,8 @@ def report_outcome(report: pytest.TestReport) -> Outcome:
     """Return the outcome of one phase."""
     if dict(report.user_properties).get(OUTCOME) == Outcome.PROVIDER_ERROR and report.failed:
         return Outcome.PROVIDER_ERROR
+    if dict(report.user_properties).get(OUTCOME) == Outcome.FLAKY and report.when == "call" and report.passed:
+        return Outcome.FLAKY
     if report.skipped and getattr(report, "wasxfail", "").startswith(_WARNED):
         return Outcome.WARNED
     return {"passed": Outcome.PASSED, "skipped": Outcome.SKIPPED}.get(report.outcome, Outcome.FAILED)

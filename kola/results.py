@@ -104,6 +104,8 @@ class TestRecord:
     tags: list[str] = field(default_factory=list)
     isolation: str = ""
     worker: str = ""
+    attempt: str = ""
+    """With ``--multiply``: the test that this is one attempt of."""
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,13 @@ def output(machine: Machine, program: Program) -> str:
 def _prepare(machine: Machine, program: Program) -> None:
     """Put the helper, the test, its data and its unit onto the machine."""
     kolet = resources.files("kola.guest").joinpath("kolet").read_bytes()
+    # An earlier run of the same test may have left its unit as it ended.
+    machine.run(
+        f"systemctl stop {program.unit} 2>/dev/null; systemctl reset-failed {program.unit} 2>/dev/null; "
+        f"rm -rf {program.data_folder}; mkdir -p {program.data_folder} {Path(KOLET).parent}",
+        sudo=True,
+    )
     # Written under another name: path units of a test may wait for the helper to be there.
-    machine.run(["mkdir", "-p", program.data_folder, str(Path(KOLET).parent)], sudo=True)
     machine.write_file(f"{KOLET}.partial", kolet, mode=0o755, sudo=True)
     machine.put(program.executable, program.path, mode=0o755, sudo=True)
     machine.write_file(f"{_UNITS}/{program.unit}", program.unit_file(), mode=0o644, sudo=True)

@@ -31,6 +31,7 @@ IMAGE_SECONDS = 3.0
 LETTERS = {
     Outcome.PROVIDER_ERROR: (Outcome.PROVIDER_ERROR.value, "P", "PROVIDER-ERROR"),
     Outcome.WARNED: (Outcome.WARNED.value, "W", "WARNED"),
+    Outcome.FLAKY: (Outcome.FLAKY.value, "L", "FLAKY"),
 }
 """Outcomes that pytest does not know: how they are counted, their letter, their word."""
 
@@ -129,14 +130,16 @@ def short_repr(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
     )
 
 
-def summary(reporter: Any, info: RunInfo) -> None:
+def summary(reporter: Any, info: RunInfo, rates: list[str]) -> None:
     """Print what pytest's own summary does not know of."""
     for outcome, (_, _, word) in LETTERS.items():
         for report in reporter.stats.get(outcome.value, ()):
             reporter.write_sep("_", f"{word}: {report.nodeid}", yellow=True)
-            reporter.write_line(report.longreprtext)
-            if why := getattr(report, "wasxfail", ""):
-                reporter.write_line(why)
+            first = report.sections[0][1] if outcome is Outcome.FLAKY and report.sections else ""
+            for text in (first, report.longreprtext, getattr(report, "wasxfail", "")):
+                reporter.write_line(text) if text else None
+    for line in rates:
+        reporter.write_line(line)
     reports = [report for reports in reporter.stats.values() for report in reports]
     kept = {value for report in reports for key, value in getattr(report, "user_properties", ()) if key == SSH}
     for line in sorted(kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kola import journal
@@ -18,9 +19,14 @@ FAILED = ("systemctl", "list-units", "--state=failed", "--plain", "--no-legend",
 """Lists the units that have failed, for ``names``."""
 
 
+_OWN = re.compile(r"kola-runext(-\d+)?\.service")
+"""Units of tests that run on the machine itself: one that fails is reported as such."""
+
+
 def names(listed: CommandResult) -> frozenset[str]:
-    """Return the units that ``FAILED`` has listed."""
-    return frozenset(line.split()[0] for line in listed.stdout.splitlines() if line.strip())
+    """Return the units that ``FAILED`` has listed, without kola's own."""
+    found = (line.split()[0] for line in listed.stdout.splitlines() if line.strip())
+    return frozenset(name for name in found if not _OWN.fullmatch(name))
 
 
 def wait_for(machine: Machine, name: str, state: str, timeout: float) -> None:

@@ -97,19 +97,24 @@ LAYERS = {
     "fixtures": TOP,
     "plan": TOP,
     "plugin": TOP,
+    "preparation": TOP,
     "recording": TOP,
+    "rerun": TOP,
     "scheduler": TOP,
     "terminal": TOP,
 }
 
-PYTEST = {"collect", "fixtures", "options", "plugin", "recording", "scheduler", "terminal"}
+PYTEST = {"collect", "fixtures", "options", "plugin", "preparation", "recording", "rerun", "scheduler", "terminal"}
 """Who may import pytest or xdist; everything else raises ``ConfigError`` and knows neither."""
 
 FOR_DRIVERS = {"platform", "retry", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
 
-DEPENDENCIES = {"cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml"}
-"""What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it."""
+DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml"}
+"""What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it.
+
+``_pytest`` is for running a test again, for which pytest has no public name.
+"""
 
 MAY_SLEEP = {"kola/wait.py"}
 

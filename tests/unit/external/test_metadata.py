@@ -1,4 +1,4 @@
-"""Metadata against the public reference, docs/kola/external-tests.md of coreos-assembler: each key in three syntaxes."""
+"""Metadata against the public reference, docs/kola/external-tests.md of coreos-assembler: a key in three syntaxes."""
 
 from __future__ import annotations
 
