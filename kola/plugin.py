@@ -249,10 +249,13 @@ class KolaPlugin:
                 needs = replace(needs, isolation=Isolation.FRESH)
             item.stash[RESERVATION] = self.flight.reserve(needs, item.nodeid)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
         """Remember which test comes next."""
         item.stash[NEXT] = nextitem
+        return (yield)
 
     def _warm_next(self, item: pytest.Item) -> None:
         """Let the machines of the next test be made while this one runs."""

@@ -28,7 +28,7 @@ TIMES = pytest.StashKey[str]()
 class Reruns:
     """Runs a test that failed once more, on a machine of its own. What passes then is flaky, never simply passed."""
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
         """Run a test, and if it fails run it again."""
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
