@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
+from kola.releaseimages import Located, Sources, from_build, from_stream
 from kola.releases import Releases, read_releases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kola.arch import Arch
     from kola.imagefile import Progress
 
@@ -107,7 +106,9 @@ class Image:
         )
 
 
-def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | None = None) -> Image:
+def resolve(
+    reference: str, *, cache: Path, arch: Arch, progress: Progress | None = None, sources: Sources | None = None
+) -> Image:
     """Find the image that a user asks for, unpack it if need be, and verify it.
 
     The first use of an image reads all of it; later ones take milliseconds.
@@ -117,12 +118,13 @@ def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | Non
         cache: the user's kola cache folder; made if there is none.
         arch: what the machines shall be.
         progress: told of long steps as ``(what, bytes done, bytes in all)``.
+        sources: where images are fetched from; None is Fedora's server, with Fedora's keys.
 
     Raises:
         ConfigError: there is no such image, it is damaged, or it is for another architecture.
     """
     try:
-        image = _resolve(reference, cache, arch, progress)
+        image = _resolve(reference, cache, arch, progress, sources or Sources())
     except OSError as e:
         raise ConfigError(f"image {reference}: {e.filename or cache}: {e.strerror}") from e
     if image.arch and image.arch != arch.name:
@@ -130,23 +132,38 @@ def resolve(reference: str, *, cache: Path, arch: Arch, progress: Progress | Non
     return image
 
 
-def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None) -> Image:
+def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None, sources: Sources) -> Image:
     scheme, colon, rest = reference.partition(":")
     if scheme == "testos":
         return _test_os(reference, rest, cache, arch, progress)
     path = Path(reference).expanduser()
-    if colon and scheme in _RESOLVERS and not path.exists():
-        return _RESOLVERS[scheme](reference, rest)
-    if not path.exists():
-        raise ConfigError(f"image {reference}: no such file; accepted: {FORMS}")
-    return _from_path(reference, path, cache, progress)
+    if path.exists():
+        return _from_path(reference, path, cache, progress)
+    if colon and scheme == "stream":
+        return _published(reference, from_stream(rest, arch.name, sources, cache, progress), arch, cache, progress)
+    if colon and scheme == "build":
+        return _published(reference, from_build(rest, arch.name), arch, cache, progress)
+    raise ConfigError(f"image {reference}: no such file; accepted: {FORMS}")
 
 
-def _not_yet(reference: str, _rest: str) -> Image:
-    raise ConfigError(f"image {reference}: not available yet in this version; use testos or a path")
-
-
-_RESOLVERS: dict[str, Callable[[str, str], Image]] = {"stream": _not_yet, "build": _not_yet}
+def _published(reference: str, located: Located, arch: Arch, cache: Path, progress: Progress | None) -> Image:
+    """Return the image of a file whose metadata says more of it than its name."""
+    image = _from_path(reference, located.path, cache, progress)
+    artifact = located.artifact
+    packed = inspect(located.path, cache, progress).sha256
+    if artifact.sha256 not in {packed, image.sha256} and artifact.unpacked_sha256 != image.sha256:
+        raise ConfigError(
+            f"image {reference}: {located.path} has the SHA-256 {packed}, its metadata says {artifact.sha256}"
+        )
+    return replace(
+        image,
+        name=image.name or "fedora-coreos",
+        version=artifact.version,
+        build_id=artifact.version,
+        arch=arch.name,
+        distro="fcos",
+        stream=artifact.stream or image.stream,
+    )
 
 
 def _test_os(reference: str, variant: str, cache: Path, arch: Arch, progress: Progress | None) -> Image:

@@ -15,6 +15,7 @@ from kola.clonecache import Limits as CloneLimits
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
+from kola.releaseimages import BASE_URL, Sources
 
 if TYPE_CHECKING:
     import pytest
@@ -44,9 +45,16 @@ OPTIONS = (
     Option(
         "--image",
         "kola_image",
-        "what to boot: testos, or the path of a qcow2 or raw image (.xz and .gz accepted); "
-        "stream:NAME[@VERSION] and build:DIR[@ID] are not available yet",
+        "what to boot: testos[:VARIANT], stream:NAME[@VERSION], build:DIR[@ID], or the path of a qcow2 or raw image "
+        "(.xz and .gz accepted)",
         "IMAGE",
+    ),
+    Option("--image-url", "kola_image_url", f"server of stream: images (default: {BASE_URL})", "URL"),
+    Option(
+        "--image-keys",
+        "kola_image_keys",
+        "keys that stream: images must be signed by (default: Fedora's, if this host has them), or 'none'",
+        "FILE",
     ),
     Option("-P", "kola_platform_options", "option of the platform, or a TOML file of them", "KEY=VALUE", multiple=True),
     Option("--no-clone", "kola_no_clone", "boot every machine, clone none (see docs/clones.md)", switch=True),
@@ -121,6 +129,7 @@ class Settings:
     cache: Path
     memory_budget_mib: int
     owner: str
+    sources: Sources = field(default_factory=Sources)
     external: tuple[Path, ...] = ()
     choice: Choice = field(default_factory=Choice)
     distro: str = ""
@@ -178,6 +187,7 @@ def settings(config: pytest.Config) -> Settings:
         cache=cache_folder(values["kola_cache"]),
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
+        sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
         external=tuple(_existing("-E", config, path) for path in values["kola_external"] or ()),
         choice=_choice(values),
         distro=values["kola_distro"] or "",
