@@ -95,4 +95,3 @@ def test_a_confined_root_cannot_change_the_system(confined: Machine) -> None:
         assert code != 0, f"{DOMAIN} opened {victim} for writing"
         assert "Permission denied" in written, written
     assert machine.run(digest, sudo=True).stdout == before
-    machine.run(["rm", TOOL], sudo=True)
