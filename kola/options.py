@@ -18,6 +18,9 @@ from kola.external.sharding import Shard
 from kola.releaseimages import BASE_URL, Sources
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
     import pytest
 
 KEEP = ("never", "failed", "always")
@@ -162,13 +165,45 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.ini, option.help.replace("%%", "%"), type=kind, default=None)
 
 
+def add_to(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add some of the options, by their ini names, to a command that is no test run."""
+    for option in OPTIONS:
+        if option.ini not in names:
+            continue
+        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
+        if option.choices:
+            extra["choices"] = option.choices
+        parser.add_argument(
+            option.flag,
+            *([option.alias] if option.alias else []),
+            action="store_true" if option.switch else "append" if option.multiple else "store",
+            dest=option.ini,
+            default=None,
+            help=option.help,
+            **extra,
+        )
+
+
 def settings(config: pytest.Config) -> Settings:
-    """Read the settings.
+    """Read the settings of a test run.
 
     Raises:
         ConfigError: a value that is not allowed; names the flag.
     """
-    values = {option.ini: _value(config, option) for option in OPTIONS}
+    return settings_of({option.ini: _value(config, option) for option in OPTIONS}, config.invocation_params.dir)
+
+
+def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
+    """Make settings of values.
+
+    Args:
+        given: ini name of an option -> what the user gave; those that are not there have their default.
+        folder: that paths are relative to.
+
+    Raises:
+        ConfigError: a value that is not allowed; names the flag.
+    """
+    values = {option.ini: given.get(option.ini) for option in OPTIONS}
     keep = values["kola_keep_machines"] or "never"
     if keep not in KEEP:
         raise ConfigError(f"kola_keep_machines = {keep}: allowed: {', '.join(KEEP)}")
@@ -183,15 +218,15 @@ def settings(config: pytest.Config) -> Settings:
         clone=not values["kola_no_clone"],
         clone_limits=clone_limits(values["kola_clone_cache"]),
         keep_machines=keep,
-        output=(config.invocation_params.dir / (values["kola_output"] or "kola-runs")).resolve(),
+        output=(folder / (values["kola_output"] or "kola-runs")).resolve(),
         cache=cache_folder(values["kola_cache"]),
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
-        external=tuple(_existing("-E", config, path) for path in values["kola_external"] or ()),
+        external=tuple(_existing("-E", folder, path) for path in values["kola_external"] or ()),
         choice=_choice(values),
         distro=values["kola_distro"] or "",
-        denylists=tuple(_existing("--denylist", config, path) for path in values["kola_denylist"] or ()),
+        denylists=tuple(_existing("--denylist", folder, path) for path in values["kola_denylist"] or ()),
         denylist_stream=values["kola_denylist_stream"] or "",
         warned_fails=bool(values["kola_warned_fails"]),
         rerun_failed=bool(values["kola_rerun_failed"]),
@@ -218,8 +253,8 @@ def _times(text: str) -> int:
     return int(text)
 
 
-def _existing(flag: str, config: pytest.Config, path: str) -> Path:
-    found = (config.invocation_params.dir / path).resolve()
+def _existing(flag: str, folder: Path, path: str) -> Path:
+    found = (folder / path).resolve()
     if not found.exists():
         raise ConfigError(f"{flag} {path}: no such file or folder")
     return found

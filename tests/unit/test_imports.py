@@ -98,6 +98,7 @@ LAYERS = {
     # What a person or pytest talks to.
     "cli": TOP,
     "collect": TOP,
+    "commands": TOP,
     "fixtures": TOP,
     "plan": TOP,
     "plugin": TOP,
@@ -108,7 +109,18 @@ LAYERS = {
     "terminal": TOP,
 }
 
-PYTEST = {"collect", "fixtures", "options", "plugin", "preparation", "recording", "rerun", "scheduler", "terminal"}
+PYTEST = {
+    "collect",
+    "commands",
+    "fixtures",
+    "options",
+    "plugin",
+    "preparation",
+    "recording",
+    "rerun",
+    "scheduler",
+    "terminal",
+}
 """Who may import pytest or xdist; everything else raises ``ConfigError`` and knows neither."""
 
 FOR_DRIVERS = {"platform", "retry", "images"}

@@ -21,6 +21,8 @@ _EAT = "x=$(printf %1024s); for i in {1..19}; do x=$x$x; done; echo survived"
 
 
 @pytest.mark.smoke
+# systemd tells of it when it comes to it: on a shared machine, in the time of another test.
+@pytest.mark.kola(isolation="fresh")
 def test_memory(podman: Podman) -> None:
     """A container that takes more memory than it may is killed, is said to be, and nothing else is."""
     bystander = podman.start("--memory", "64m", name="bystander")

@@ -1,0 +1,1 @@
+"""The commands of ``kola``, a file each: ``HELP``, ``DESCRIPTION``, ``add_arguments`` and ``run``."""
