@@ -18,7 +18,6 @@ from kola.external.metadata import Metadata
 from kola.external.model import NEEDS_INTERNET, TAG, ExternalTest, cannot_run, load, read_metadata
 from kola.external.tree import Found
 from kola.fixtures import NEEDS, RESERVATION, WARN
-from kola.options import settings
 from kola.rerun import AGAIN, TIMES
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 FOUND = pytest.StashKey[Found]()
 METADATA = pytest.StashKey[Metadata]()
 TEST = pytest.StashKey[ExternalTest]()
+MULTIPLY = pytest.StashKey[int]()
+"""How often each test is run."""
 _BROKEN = pytest.StashKey[dict[str, str]]()
 """Machine key of a shared machine that did not come up -> why; of one process."""
 
@@ -51,10 +52,12 @@ class ExternalTests:
         config: pytest's.
         paths: projects given by ``-E``.
         choice: what the user wants of them.
+        multiply: how often each is run.
     """
 
-    def __init__(self, config: pytest.Config, paths: Iterable[Path], choice: Choice) -> None:
+    def __init__(self, config: pytest.Config, paths: Iterable[Path], choice: Choice, multiply: int = 1) -> None:
         self.choice = choice
+        config.stash[MULTIPLY] = multiply
         self.out: list[tuple[str, str]] = []
         """Names of tests that were deselected, and why."""
         self.errors: list[str] = []
@@ -228,7 +231,7 @@ class Executable(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield it as kola calls it."""
-        found, times = self.stash[FOUND], settings(self.config).multiply
+        found, times = self.stash[FOUND], self.config.stash[MULTIPLY]
         for number in range(times):
             # As kola numbers them.
             name = found.name if times == 1 else f"{found.name}{number}"

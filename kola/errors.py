@@ -18,7 +18,17 @@ class KolaError(Exception):
 
 
 class ConfigError(KolaError):
-    """Bad input: an option, a marker, a config, an image. One line that names the allowed values."""
+    """Bad input: an option, a marker, a config, an image. One line that names the allowed values.
+
+    Of one that quotes endless input the middle is left out.
+    """
+
+    LONGEST = 2000
+    """Characters."""
+
+    def __init__(self, message: str = "") -> None:
+        half = self.LONGEST // 2 - 5
+        super().__init__(message if len(message) <= self.LONGEST else f"{message[:half]} [...] {message[-half:]}")
 
 
 class PlatformError(KolaError):

@@ -88,7 +88,7 @@ class KolaPlugin:
         self.workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.worker = self.workerinput["workerid"] if self.workerinput else "main"
         self.workers: int = config.getoption("numprocesses", None) or 1
-        self.external = ExternalTests(config, self.settings.external, self.settings.choice)
+        self.external = ExternalTests(config, self.settings.external, self.settings.choice, self.settings.multiply)
         self.info: RunInfo | None = None
         self.recorder: Recorder | None = None
         self._flight: Flight | None = None

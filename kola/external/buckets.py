@@ -20,6 +20,7 @@ class _Bucket:
     """Tests that go together, and what their machine has to be."""
 
     tests: list[ExternalTest] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
     merged: ignition.Config | None = None
 
 
@@ -42,15 +43,17 @@ def share(tests: Sequence[ExternalTest]) -> dict[str, ExternalTest]:
     buckets: list[_Bucket] = []
     for test in sorted(tests, key=lambda test: test.name):
         for bucket in buckets:
-            if conflicts[test.name].intersection(other.name for other in bucket.tests):
+            if not conflicts[test.name].isdisjoint(bucket.names):
                 continue
             together = _together(bucket.merged, test.config)
             if together is not None or (bucket.merged is None and test.config is None):
-                bucket.tests.append(test)
                 bucket.merged = together
                 break
         else:
-            buckets.append(_Bucket([test], test.config))
+            bucket = _Bucket(merged=test.config)
+            buckets.append(bucket)
+        bucket.tests.append(test)
+        bucket.names.add(test.name)
     return {
         test.name: test if len(bucket.tests) == 1 else test.in_bucket(number, bucket.merged)
         for bucket in buckets

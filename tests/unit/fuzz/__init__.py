@@ -1,0 +1,1 @@
+"""Malformed input for every parser: kept, so that what once was wrong stays right."""
