@@ -20,6 +20,7 @@ HOSTNAME = "kola-ignition"
 HASHED = "$6$kolaignition$iKBNLXfP5t/PVimh2DM3npk62jO5cVNs1VBFbIELXIbi25.noSgjpW4BRjOqF/E6ySzV1k4ad1xpKU9gZysmB/"
 LARGE = b"".join(b"line %d\n" % number for number in range(50_000))
 BINARY = bytes(range(256))
+PROGRAM = "#!/bin/sh\ncat /usr/local/etc/kola/settings\n"
 STATE = "/var/lib/kola-ignition"
 
 # Derived, so that no private key is in the repository, and the same for every run, so that the machine can be kept.
@@ -147,6 +148,10 @@ CONFIG: dict[str, Any] = {
             file("/var/home/core/kola", "at home\n", user={"name": "core"}),
             file("/var/kola_ext4/file", "on ext4\n", mode=0o640, user={"name": "kola-user"}),
             file("/var/kola_xfs/folder/file", "on xfs\n"),
+            # Where an administrator's own programs are: links to /var on Fedora CoreOS.
+            file("/opt/kola/program", PROGRAM, mode=0o755),
+            file("/usr/local/bin/kola-program", PROGRAM, mode=0o755),
+            file("/usr/local/etc/kola/settings", "for everybody\n"),
         ],
         "links": [
             {"path": "/etc/localtime", "target": "../usr/share/zoneinfo/Europe/Berlin", "overwrite": True},

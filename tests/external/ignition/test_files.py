@@ -44,6 +44,11 @@ NODES = {
     "/var/home/core/kola": "regular file 644 core root",
     "/var/kola_ext4/file": "regular file 640 kola-user root",
     "/var/kola_xfs/folder": "directory 711 root root",
+    "/opt/kola": "directory 755 root root",
+    "/opt/kola/program": "regular file 755 root root",
+    "/usr/local/bin/kola-program": "regular file 755 root root",
+    "/usr/local/etc/kola": "directory 755 root root",
+    "/usr/local/etc/kola/settings": "regular file 644 root root",
 }
 
 
@@ -61,6 +66,13 @@ def test_modes_and_owners(machine: Machine) -> None:
     found = dict(line.split(":", 1) for line in lines)
     wrong = {path: (found.get(path), expected) for path, expected in NODES.items() if found.get(path) != expected}
     assert not wrong, f"path: (found, expected): {wrong}"
+
+
+def test_programs(machine: Machine) -> None:
+    """An ordinary user can run programs that the config puts into /opt and /usr/local, and finds those on the PATH."""
+    for program in ("/opt/kola/program", "/usr/local/bin/kola-program", "kola-program"):
+        done = machine.run([program], check=False)
+        assert (done.exit_code, done.stdout) == (0, "for everybody\n"), f"{program}: {done.stderr}"
 
 
 def test_file_of_the_image_is_appended_to(machine: Machine) -> None:
