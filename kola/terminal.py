@@ -136,8 +136,8 @@ def summary(reporter: Any, info: RunInfo, rates: list[str]) -> None:
         for report in reporter.stats.get(outcome.value, ()):
             reporter.write_sep("_", f"{word}: {report.nodeid}", yellow=True)
             first = report.sections[0][1] if outcome is Outcome.FLAKY and report.sections else ""
-            for text in (first, report.longreprtext, getattr(report, "wasxfail", "")):
-                reporter.write_line(text) if text else None
+            for text in filter(None, (first, report.longreprtext, getattr(report, "wasxfail", ""))):
+                reporter.write_line(text)
     for line in rates:
         reporter.write_line(line)
     reports = [report for reports in reporter.stats.values() for report in reports]
