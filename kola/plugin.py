@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kola import options, parallel, terminal
-from kola.collect import ExternalTests, read_denylist
+from kola.collect import FOUND, ExternalTests, read_denylist
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.fixtures import NEEDS, RESERVATION, WARN
@@ -216,8 +216,8 @@ class KolaPlugin:
             try:
                 prepare(item, self.settings, self.info, denylist)
             except ConfigError as e:
-                own = "" if NEEDS in item.stash else "@pytest.mark.kola: "
-                errors.append(f"{item.nodeid}: {own}{e}")
+                marker = "" if FOUND in item.stash else "@pytest.mark.kola: "
+                errors.append(f"{item.nodeid}: {marker}{e}")
         if errors:
             # An exception in a worker would be shown as a crash: the controller raises it (see above).
             if self.info is None or self.workerinput is None:

@@ -129,7 +129,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     platform_class = load_platform(settings.platform)
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
-        raise ConfigError(f"no image: give --image, or kola_image in the ini file that pytest reads: {images.FORMS}")
+        raise ConfigError(f"no image: give --image or kola_image in the ini file: {images.FORMS}")
     image = images.resolve(
         settings.image, cache=settings.cache, arch=settings.arch, progress=progress, sources=settings.sources
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,14 @@ from tests.integration.conftest import ROOT, InnerRun, needs_testos
 
 pytestmark = needs_testos
 
-SAMPLE = ROOT / "tests" / "sample"
 Start = Callable[..., InnerRun]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """The samples outside of this repository, whose conftest.py is for its own tests."""
+    return Path(shutil.copytree(ROOT / "tests" / "sample", tmp_path / "sample", symlinks=True))
+
 
 SHARED = {
     "chosen.awake": ("passed", ""),
@@ -65,9 +72,9 @@ def chosen(names: dict[str, tuple[str, str]]) -> list[str]:
     return [argument for name in names for argument in ("--test", f"ext.sample.{name}")]
 
 
-def test_on_shared_machines(kola_pytest: Start) -> None:
+def test_on_shared_machines(kola_pytest: Start, sample: Path) -> None:
     """One boot: the two with a machine of their own get clones."""
-    run = kola_pytest("-E", SAMPLE, "--no-net", *chosen(SHARED))
+    run = kola_pytest("-E", sample, "--no-net", *chosen(SHARED))
     assert run.wait(900) == 1
     check(run, SHARED)
     together = [test["machines"] for test in run.tests.values() if test["isolation"] == "shared" and test["machines"]]
@@ -78,15 +85,15 @@ def test_on_shared_machines(kola_pytest: Start) -> None:
 
 
 @pytest.mark.slow
-def test_with_configs_and_reboots(kola_pytest: Start) -> None:
-    run = kola_pytest("-E", SAMPLE, "-n", "2", *chosen(CONFIGURED))
+def test_with_configs_and_reboots(kola_pytest: Start, sample: Path) -> None:
+    run = kola_pytest("-E", sample, "-n", "2", *chosen(CONFIGURED))
     assert run.wait(1800) == 1
     check(run, CONFIGURED)
 
 
 @pytest.mark.slow
-def test_time_is_up(kola_pytest: Start) -> None:
-    run = kola_pytest("-E", SAMPLE, "--tag", "slow")
+def test_time_is_up(kola_pytest: Start, sample: Path) -> None:
+    run = kola_pytest("-E", sample, "--tag", "slow")
     assert run.wait(1800) == 1
     check(run, {"runs.too-long": ("failed", "ext.sample.runs.too-long did not end within")})
 
