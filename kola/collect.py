@@ -226,6 +226,14 @@ class Folder(pytest.Directory):
             yield Folder.from_parent(self, path=path)
 
 
+class ExternalItem(pytest.Function):
+    """An external test; a function, so that fixtures and marks work as ever."""
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return what its failure is headed with: its name alone."""
+        return self.path, None, self.name
+
+
 class Executable(pytest.File):
     """A program that is a test."""
 
@@ -235,7 +243,7 @@ class Executable(pytest.File):
         for number in range(times):
             # As kola numbers them.
             name = found.name if times == 1 else f"{found.name}{number}"
-            item = pytest.Function.from_parent(self, name=name, callobj=run_external)
+            item = ExternalItem.from_parent(self, name=name, callobj=run_external)
             item.stash[FOUND] = found
             if times > 1:
                 item.stash[TIMES] = f"{self.nodeid}::{found.name}"
