@@ -229,9 +229,9 @@ class Folder(pytest.Directory):
 class ExternalItem(pytest.Function):
     """An external test; a function, so that fixtures and marks work as ever."""
 
-    def reportinfo(self) -> tuple[Path, int | None, str]:
+    def reportinfo(self) -> tuple[Path, int, str]:
         """Return what its failure is headed with: its name alone."""
-        return self.path, None, self.name
+        return self.path, 0, self.name
 
 
 class Executable(pytest.File):

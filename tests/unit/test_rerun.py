@@ -137,3 +137,18 @@ def test_explained(pytester: pytest.Pytester) -> None:
         ["not selected: test_one: --tag !a", "not selected: test_three: --denylist-test test_three"]
     )
     assert "Function test_two" in result.stdout.str()
+
+
+def test_external_that_is_skipped(pytester: pytest.Pytester) -> None:
+    """Without a platform, and by the denylist of its project."""
+    project = pytester.mkdir("project")
+    tests = project / "tests" / "kola"
+    tests.mkdir(parents=True)
+    for name in ("one", "two"):
+        (tests / name).write_text("#!/bin/sh\n")
+        (tests / name).chmod(0o755)
+    (project / "kola-denylist.yaml").write_text("- pattern: ext.project.one\n  tracker: https://example.com/1\n")
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "-v", "-E", "project")
+    assert (result.ret, result.parseoutcomes()) == (0, {"skipped": 2})
+    result.stdout.fnmatch_lines(["*skipped by the denylist: ext.project.one (https://example.com/1)*"])
+    result.stdout.fnmatch_lines(["*needs a machine: give --platform=NAME (qemu)*"])
