@@ -29,7 +29,7 @@ ATTEMPTS = 5
 PAUSE = 2.0
 """Seconds before it is taken up again."""
 _SECONDS_IN_ALL = 7200.0
-_OK, _PARTIAL, _NOT_SATISFIABLE = 200, 206, 416
+_OK, _NOT_SATISFIABLE = 200, 416
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOST = 64 << 20
 """Bytes of metadata: more is not what was asked for."""

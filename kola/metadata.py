@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kola.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from kola.text import some
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -181,7 +179,7 @@ def choose_build(text: bytes, source: str, wanted: str, arch: str) -> str:
             if arch in arches:
                 return name
             raise ConfigError(f"{source}: build {wanted} is for {', '.join(arches)}, not for {arch}")
-    raise ConfigError(f"{source}: no build {wanted}; there are: {_some(name for name, _ in known)}")
+    raise ConfigError(f"{source}: no build {wanted}; there are: {some(name for name, _ in known)}")
 
 
 def of_build(text: bytes, source: str) -> Artifact:
@@ -226,8 +224,3 @@ def _digest(document: Document, key: str, *, optional: bool = False) -> str:
 
 def _words(document: Document) -> list[str]:
     return [str(item.of(str, "a string").value) for item in document.items()]
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    known = list(names)
-    return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "") or "none"

@@ -147,18 +147,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Register every flag and its ini twin with pytest."""
     group = parser.getgroup("kola", "machines (kola)")
     for option in OPTIONS:
-        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
-        if option.choices:
-            extra["choices"] = option.choices
-        group.addoption(
-            option.flag,
-            *([option.alias] if option.alias else []),
-            action="store_true" if option.switch else "append" if option.multiple else "store",
-            dest=option.ini,
-            default=None,
-            help=f"{option.help} [ini: {option.ini}]",
-            **extra,
-        )
+        group.addoption(*_flags(option), **_argument(option), help=f"{option.help} [ini: {option.ini}]")
         kind: Literal["bool", "linelist", "string"] = (
             "bool" if option.switch else "linelist" if option.multiple else "string"
         )
@@ -170,18 +159,22 @@ def add_to(parser: argparse.ArgumentParser, *names: str) -> None:
     for option in OPTIONS:
         if option.ini not in names:
             continue
-        extra: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
-        if option.choices:
-            extra["choices"] = option.choices
-        parser.add_argument(
-            option.flag,
-            *([option.alias] if option.alias else []),
-            action="store_true" if option.switch else "append" if option.multiple else "store",
-            dest=option.ini,
-            default=None,
-            help=option.help,
-            **extra,
-        )
+        parser.add_argument(*_flags(option), **_argument(option), help=option.help)
+
+
+def _flags(option: Option) -> list[str]:
+    return [option.flag, *([option.alias] if option.alias else [])]
+
+
+def _argument(option: Option) -> dict[str, Any]:
+    """Return what both parsers have to know of an option."""
+    made: dict[str, Any] = {"dest": option.ini, "default": None}
+    made["action"] = "store_true" if option.switch else "append" if option.multiple else "store"
+    if option.metavar:
+        made["metavar"] = option.metavar
+    if option.choices:
+        made["choices"] = option.choices
+    return made
 
 
 def settings(config: pytest.Config) -> Settings:

@@ -108,7 +108,8 @@ class KolaPlugin:
             return
         reporter = self.config.pluginmanager.getplugin("terminalreporter")
         try:
-            run = self._stack.enter_context(start_run(self.settings, self.workers, terminal.image_progress(reporter)))
+            progress = None if reporter is None else terminal.image_progress(reporter.write_line)
+            run = self._stack.enter_context(start_run(self.settings, self.workers, progress))
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:

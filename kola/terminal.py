@@ -77,17 +77,15 @@ def progress_printer(reporter: Any) -> Callable[[Event], None]:
     return show
 
 
-def image_progress(reporter: Any) -> Callable[[str, int, int], None] | None:
-    """Return a function that says every few seconds how far the reading or unpacking of an image is."""
-    if reporter is None:
-        return None
+def image_progress(write: Callable[[str], object]) -> Callable[[str, int, int], None]:
+    """Return a function that says every few seconds how far the fetching, reading or unpacking of an image is."""
     quiet = Deadline(IMAGE_SECONDS)
 
-    def show(what: str, done: int, total: int) -> None:
+    def show(what: str, done: int, total: int, /) -> None:
         nonlocal quiet
         if quiet.expired:
             quiet = Deadline(IMAGE_SECONDS)
-            reporter.write_line(f"kola: {what}: {100 * done // total if total else 0} %")
+            write(f"kola: {what}: {100 * done // total if total else 0} %")
 
     return show
 

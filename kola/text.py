@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TERMINAL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movement
@@ -45,3 +49,10 @@ def block(title: str, text: str) -> str:
     if not text.strip():
         return f"  {title}: (empty)"
     return "\n".join([f"  {title}:", *(f"    | {line}" for line in text.rstrip().splitlines())])
+
+
+def some(names: Iterable[str], most: int = 5) -> str:
+    """Return the first of some names, and how many more there are."""
+    known = list(names)
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return (", ".join(known[:most]) or "none") + more

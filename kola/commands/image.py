@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 
 from kola import images, options
 from kola.results import ExitCode
-from kola.wait import Deadline
+from kola.terminal import image_progress
 
 if TYPE_CHECKING:
     import argparse
-
-    from kola.imagefile import Progress
-
 HELP = "fetch an image, or say what is known of it"
 DESCRIPTION = (
     "Find an image as --image does, fetch and unpack it if need be, verify it, and print what is known. "
     f"Images: {images.FORMS}."
 )
-_SECONDS = 3.0
-"""Between two lines about a long step."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     settings = options.settings_of(vars(args), Path.cwd())
     image = images.resolve(
-        args.image, cache=settings.cache, arch=settings.arch, progress=_progress(), sources=settings.sources
+        args.image, cache=settings.cache, arch=settings.arch, progress=image_progress(_say), sources=settings.sources
     )
     known = {key: value for key, value in image.to_plain().items() if value}
     known.pop("updates", None)
@@ -52,13 +47,5 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASSED
 
 
-def _progress() -> Progress:
-    quiet = Deadline(_SECONDS)
-
-    def show(what: str, done: int, total: int, /) -> None:
-        nonlocal quiet
-        if quiet.expired:
-            quiet = Deadline(_SECONDS)
-            print(f"{what}: {100 * done // total if total else 0} %", file=sys.stderr)
-
-    return show
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

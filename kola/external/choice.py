@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
 from kola.external.glob import compiled, matches
+from kola.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from kola.external.sharding import Shard
 
@@ -47,7 +48,7 @@ class Choice:
             compiled(pattern)
         for pattern in self.patterns:
             if not any(matches(pattern, name) for name in names):
-                raise ConfigError(f"--test '{pattern}': no test has such a name; collected: {_some(names)}")
+                raise ConfigError(f"--test '{pattern}': no test has such a name; collected: {some(sorted(names))}")
 
     def why_not_by_name(self, name: str) -> str:
         """Say why a test is not wanted, as far as its name tells; empty if more has to be known of it."""
@@ -76,9 +77,3 @@ class Choice:
         if self.shard is not None and not self.shard.has(name):
             return f"it is in another share than {self.shard.number} of {self.shard.total}"
         return ""
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    known = sorted(names)
-    more = f" and {len(known) - most} more" if len(known) > most else ""
-    return (", ".join(known[:most]) or "none") + more

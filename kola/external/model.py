@@ -76,12 +76,11 @@ class ExternalTest:
         """
         metadata = self.metadata
         without_checks = SKIP_BASE_CHECKS in metadata.tags
-        platforms = metadata.platforms
         return Needs(
             isolation=Isolation.SHARED if self.shared else Isolation.FRESH,
             spec=self.spec(arch),
             ignition=self.merged if self.shared else self.config,
-            platforms=platforms,
+            platforms=metadata.platforms,
             architectures=metadata.architectures,
             tags=self.tags,
             description=metadata.description,
