@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from kola import butane, ignition
 from kola.arch import ARCHES
 from kola.bugs import BUG_CLASSES
+from kola.configs import read_config
 from kola.errors import ConfigError
 from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
 
@@ -212,7 +213,7 @@ def _config(kwargs: Mapping[str, Any], folder: Path) -> ignition.Config | None:
         raise ConfigError(f"butane={source!r}: expected YAML, or the path of a .bu file")
     path = folder / source
     try:
-        return butane.translate(path.read_bytes(), str(path), files=path.parent)
+        return read_config(path, is_butane=True)
     except OSError as e:
         raise ConfigError(f"butane='{source}': {e.strerror}: {path}") from e
 
@@ -230,7 +231,7 @@ def _ignition(value: object, folder: Path) -> ignition.Config | None:
     if isinstance(value, Path) or (isinstance(value, str) and not value.lstrip().startswith("{")):
         path = folder / value
         try:
-            return ignition.parse(path.read_bytes(), str(path))
+            return read_config(path, is_butane=False)
         except OSError as e:
             raise ConfigError(f"ignition='{value}': {e.strerror}: {path}") from e
     if isinstance(value, str):

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kola import butane, ignition, options
+from kola import options
+from kola.configs import read_config
 from kola.errors import ConfigError
 from kola.flight import Flight
 from kola.needs import Isolation, Needs
@@ -22,6 +23,7 @@ from kola.wait import wait_until
 if TYPE_CHECKING:
     import argparse
 
+    from kola import ignition
     from kola.progress import Event
 
 HELP = "boot one machine and log in to it"
@@ -90,11 +92,10 @@ def _spec(args: argparse.Namespace) -> MachineSpec:
 
 
 def _config(args: argparse.Namespace) -> ignition.Config | None:
-    path = Path(args.butane or args.ignition or "")
-    if not (args.butane or args.ignition):
+    path = args.butane or args.ignition
+    if path is None:
         return None
     try:
-        text = path.read_bytes()
+        return read_config(Path(path), is_butane=args.butane is not None)
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}") from e
-    return butane.translate(text, str(path), files=path.parent) if args.butane else ignition.parse(text, str(path))

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from kola.errors import ConfigError
+from kola.ignition.model import without_repetition
 from kola.ignition.parts import APPENDED, BOOL, INT, TEXT
 from kola.ignition.shapes import Field, Object
 from kola.yamltext import Mapping as YamlMapping
@@ -166,22 +167,13 @@ def parse_executable(head: bytes, source: str) -> Metadata | None:
 
 def _json(text: str, source: str, line: int) -> Node:
     try:
-        return from_json(json.loads(text, object_pairs_hook=_once), text, first_line=line)
+        return from_json(json.loads(text, object_pairs_hook=without_repetition), text, first_line=line)
     except json.JSONDecodeError as e:
         raise ConfigError(f"{source}: line {line + e.lineno - 1}, column {e.colno}: not JSON: {e.msg}") from e
     except RecursionError as e:
         raise ConfigError(f"{source}: line {line}: not JSON: nested too deeply") from e
-    except ValueError as e:  # of _once
+    except ValueError as e:  # of without_repetition
         raise ConfigError(f"{source}: line {line}: {e}") from e
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"the key '{name}' is given twice")
-        found[name] = value
-    return found
 
 
 def _metadata(node: Node | None, source: str) -> Metadata:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from kola import butane, ignition
+from kola.configs import read_config
 from kola.errors import ConfigError
 from kola.external.metadata import HEAD, Metadata, parse_executable, parse_folder
 from kola.external.program import Program
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from kola import ignition
     from kola.external.tree import Found
 
 TAG = "external"
@@ -148,12 +149,9 @@ def read_metadata(found: Found) -> Metadata:
 
 def _read_config(path: Path, allow_warnings: bool) -> ignition.Config:  # noqa: FBT001 - a key of a dict
     try:
-        text = path.read_bytes()
+        return read_config(path, is_butane=path.suffix == ".bu", allow_warnings=allow_warnings)
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}") from e
-    if path.suffix == ".bu":
-        return butane.translate(text, str(path), files=path.parent, allow_warnings=allow_warnings)
-    return ignition.parse(text, str(path), allow_warnings=allow_warnings)
 
 
 def _gib(disk: str) -> int:

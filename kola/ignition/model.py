@@ -63,7 +63,7 @@ def parse(text: bytes | str, source: str = "config", *, allow_warnings: bool = F
     try:
         tree = json.loads(
             text.decode() if isinstance(text, bytes) else text,
-            object_pairs_hook=_without_repetition,
+            object_pairs_hook=without_repetition,
             parse_constant=_no_constant,
         )
         json.dumps(tree, ensure_ascii=False).encode()
@@ -174,7 +174,12 @@ def _minor_of(version: str, source: str) -> int:
     raise ConfigError(f"{source}: ignition.version: '{version}' is none of {', '.join(VERSIONS)}{why}")
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> Tree:
+def without_repetition(pairs: list[tuple[str, Any]]) -> Tree:
+    """Make a JSON object; as ``object_pairs_hook``.
+
+    Raises:
+        ValueError: a key is given twice.
+    """
     found: Tree = {}
     for name, value in pairs:
         if name in found:

@@ -27,6 +27,7 @@ LAYERS = {
     "cincinnati": LEAVES,
     "clonecache": LEAVES,
     "command": LEAVES,
+    "configs": LEAVES,
     "diagnose": LEAVES,
     "download": LEAVES,
     "durations": LEAVES,
