@@ -224,6 +224,7 @@ class Launcher:
             client_key=boot.access.client_key.public,
             host_key=boot.host_key,
             capabilities=self.platform.capabilities,
+            additions=self.info.additions,
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))

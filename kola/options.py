@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kola.arch import Arch, get_arch, host_arch
 from kola.budget import available_memory_mib, default_budget_mib
 from kola.clonecache import Limits as CloneLimits
+from kola.configs import Additions
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
@@ -60,6 +61,27 @@ OPTIONS = (
         "FILE",
     ),
     Option("-P", "kola_platform_options", "option of the platform, or a TOML file of them", "KEY=VALUE", multiple=True),
+    Option(
+        "--append-butane",
+        "kola_append_butane",
+        "Butane config that the config of every machine is merged with; it wins",
+        "FILE",
+        multiple=True,
+    ),
+    Option(
+        "--append-ignition",
+        "kola_append_ignition",
+        "the same with an Ignition config; these come after those in Butane",
+        "FILE",
+        multiple=True,
+    ),
+    Option(
+        "--debug-systemd-unit",
+        "kola_debug_systemd_unit",
+        "run this service with SYSTEMD_LOG_LEVEL=debug on every machine: for systemd's own programs",
+        "NAME.service",
+        multiple=True,
+    ),
     Option("--no-clone", "kola_no_clone", "boot every machine, clone none (see docs/clones.md)", switch=True),
     Option(
         "--clone-cache",
@@ -97,6 +119,12 @@ OPTIONS = (
     Option("--distro", "kola_distro", "what 'distros' of external tests means (default: the image's)", "NAME"),
     Option("--no-net", "kola_no_net", "skip tests with the tag needs-internet", switch=True),
     Option(
+        "--run-platform-independent",
+        "kola_run_platform_independent",
+        "run tests with the tag platform-independent on any platform, not only on qemu",
+        switch=True,
+    ),
+    Option(
         "--denylist",
         "kola_denylist",
         "denylist in kola's format, beside kola-denylist.yaml of each -E",
@@ -133,9 +161,12 @@ class Settings:
     memory_budget_mib: int
     owner: str
     sources: Sources = field(default_factory=Sources)
+    additions: Additions = field(default_factory=Additions)
     external: tuple[Path, ...] = ()
     choice: Choice = field(default_factory=Choice)
     distro: str = ""
+    platform_independent: bool = False
+    """Whether tests with the tag of that name run on any platform."""
     denylists: tuple[Path, ...] = ()
     denylist_stream: str = ""
     warned_fails: bool = False
@@ -216,9 +247,15 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
+        additions=Additions(
+            butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
+            ignition_files=tuple(folder / path for path in values["kola_append_ignition"] or ()),
+            debug_units=tuple(values["kola_debug_systemd_unit"] or ()),
+        ),
         external=tuple(_existing("-E", folder, path) for path in values["kola_external"] or ()),
         choice=_choice(values),
         distro=values["kola_distro"] or "",
+        platform_independent=bool(values["kola_run_platform_independent"]),
         denylists=tuple(_existing("--denylist", folder, path) for path in values["kola_denylist"] or ()),
         denylist_stream=values["kola_denylist_stream"] or "",
         warned_fails=bool(values["kola_warned_fails"]),

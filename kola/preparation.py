@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 def target_of(settings: Settings, info: RunInfo | None) -> Target:
     """Return what tests are collected for: what is booted, or what is known of that when nothing is."""
     image = info.image if info is not None else None
-    return Target(settings.platform or "", settings.arch.name, settings.distro or (image.distro if image else ""))
+    return Target(
+        settings.platform or "",
+        settings.arch.name,
+        settings.distro or (image.distro if image else ""),
+        settings.platform_independent,
+    )
 
 
 def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylist: Denylist) -> None:
@@ -60,6 +65,7 @@ def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylis
         capabilities=load_platform(info.platform).capabilities,
         image=info.image,
         fixtures=fixtures.capabilities(fixtures.used_by(item)),
+        platform_independent=settings.platform_independent,
     )
     if reason:
         item.add_marker(pytest.mark.skip(reason=reason))

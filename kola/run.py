@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kola import images
+from kola import ignition, images
 from kola.arch import get_arch
 from kola.clonecache import Limits
 from kola.errors import ConfigError
@@ -41,6 +41,7 @@ class RunInfo:
         workers: number of processes that boot machines.
         clone: whether machines are cloned where that is possible.
         clone_limits: how many saved machines are kept in the cache.
+        additions: what the config of every machine is merged with; None if it is nothing.
         scratch: short-lived files, among them secrets; gone after the run.
     """
 
@@ -59,6 +60,7 @@ class RunInfo:
     workers: int
     clone: bool = False
     clone_limits: Limits = field(default_factory=Limits)
+    additions: ignition.Config | None = None
 
     @property
     def reaper_socket(self) -> Path:
@@ -94,6 +96,7 @@ class RunInfo:
                 "image": images.Image.from_plain(plain["image"]),
                 "prepared": Prepared(**prepared),
                 "clone_limits": Limits(**plain["clone_limits"]),
+                "additions": ignition.Config(**plain["additions"]) if plain["additions"] else None,
             }
         )
 
@@ -121,7 +124,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         progress: told while an image is unpacked or read: ``(what, bytes done, bytes in all)``.
 
     Raises:
-        ConfigError: unknown platform or option, missing or broken image, output folder not writable.
+        ConfigError: unknown platform or option, missing or broken image or config, output folder not writable.
         PlatformError: the platform does not work.
     """
     if settings.platform is None:
@@ -133,6 +136,10 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     image = images.resolve(
         settings.image, cache=settings.cache, arch=settings.arch, progress=progress, sources=settings.sources
     )
+
+    additions = settings.additions.read()
+    if additions is not None and (why := ignition.too_new_for(additions, image.ignition_max)):
+        raise ConfigError(why)
 
     run_id = secrets.token_hex(4)
     info = RunInfo(
@@ -151,6 +158,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         workers=workers,
         clone=settings.clone,
         clone_limits=settings.clone_limits,
+        additions=additions,
     )
     try:
         reaper = start_reaper(
