@@ -13,7 +13,7 @@ from kola.signature import keys_at_hand, verify
 
 if TYPE_CHECKING:
     from kola.imagefile import Progress
-    from kola.metadata import Artifact
+    from kola.metadata import Artifact, CloudImage
 
 BASE_URL = "https://builds.coreos.fedoraproject.org"
 """Where Fedora CoreOS is published."""
@@ -55,10 +55,9 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     Raises:
         ConfigError: no such stream, release or architecture; a wrong digest; a wrong signature, or none that counts.
     """
-    stream, _, version = name.partition("@")
-    if not stream or "/" in name:
-        raise ConfigError(f"image stream:{name}: expected stream:NAME or stream:NAME@VERSION")
-    artifact = _published(stream, version, arch, sources.url.rstrip("/"))
+    text, url = _published(name, sources)
+    of_metadata = metadata.of_release if "@" in name else metadata.of_stream
+    artifact = of_metadata(text, url, arch)
     keys = _keys(sources)
     file = artifact.location.rpartition("/")[2]
     if not file or file.startswith("."):
@@ -70,13 +69,31 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     return Located(target, artifact)
 
 
-def _published(stream: str, version: str, arch: str, base: str) -> Artifact:
-    if not version:
-        url = f"{base}/streams/{stream}.json"
-        return metadata.of_stream(fetch_text(url), url, arch)
-    index = f"{base}/prod/streams/{stream}/releases.json"
-    url = metadata.release_url(fetch_text(index), index, version)
-    return metadata.of_release(fetch_text(url), url, arch)
+def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]:
+    """Return what clouds have of a stream's newest release, or of another.
+
+    Args:
+        name: as of ``from_stream``.
+        arch: of the images.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: no such stream, release or architecture.
+    """
+    return metadata.cloud_images(*_published(name, sources), arch)
+
+
+def _published(name: str, sources: Sources) -> tuple[bytes, str]:
+    """Return the metadata of a stream, or of one of its releases, and where it is from."""
+    stream, at, version = name.partition("@")
+    if not stream or "/" in name or (at and not version):
+        raise ConfigError(f"image stream:{name}: expected stream:NAME or stream:NAME@VERSION")
+    base = sources.url.rstrip("/")
+    url = f"{base}/streams/{stream}.json"
+    if version:
+        index = f"{base}/prod/streams/{stream}/releases.json"
+        url = metadata.release_url(fetch_text(index), index, version)
+    return fetch_text(url), url
 
 
 def _keys(sources: Sources) -> list[Path] | None:

@@ -17,6 +17,7 @@ import pytest
 
 from kola import download
 from kola.arch import get_arch
+from kola.cli import main
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
@@ -136,6 +137,21 @@ def asked(published: Published, path: str) -> int:
     return len(published.server.requests(path))
 
 
+def test_info_tells_what_clouds_have(published: Published, capsys: pytest.CaptureFixture[str]) -> None:
+    where = [
+        "--image-url", published.server.local_url(), "--image-keys", "none", "--arch", "x86_64",
+        "--kola-cache", str(published.cache),
+    ]  # fmt: skip
+    assert main(["image", "info", "stream:stable", *where]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["aws", "ami-1", "us-east-1"]
+    assert main(["image", "info", "--json", "stream:stable", *where]) == 0
+    (aws,) = json.loads(capsys.readouterr().out)["clouds"]
+    assert (aws["platform"], aws["image"], aws["region"]) == ("aws", "ami-1", "us-east-1")
+    assert main(["image", "fetch", "stream:stable", *where]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_newest_of_a_stream(published: Published) -> None:
     image = published.get("stream:stable")
     assert (image.name, image.version, image.build_id, image.stream) == ("fedora-coreos", VERSION, VERSION, "stable")
@@ -157,6 +173,7 @@ def test_keys_may_be_armored(published: Published, keys: Path) -> None:
     ("reference", "arch", "says"),
     [
         ("stream:nope", "x86_64", "/streams/nope.json: 404 Not Found"),
+        ("stream:stable@", "x86_64", "expected stream:NAME or stream:NAME@VERSION"),
         ("stream:a/b", "x86_64", "expected stream:NAME or stream:NAME@VERSION"),
         ("stream:stable", "aarch64", "streams/stable.json: architectures: no 'aarch64'; there is: s390x, x86_64"),
         ("stream:stable", "s390x", "architectures.s390x.artifacts: no 'qemu'; there is: metal"),
