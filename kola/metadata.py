@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kola.errors import ConfigError
+from kola.releases import Release
 from kola.text import some
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -305,6 +306,23 @@ def of_build(text: bytes, source: str) -> Artifact:
         _digest(qemu, "sha256"),
         unpacked_sha256=_digest(qemu, "uncompressed-sha256", optional=True),
     )
+
+
+def release_of_build(text: bytes, source: str) -> tuple[Release, Artifact | None]:
+    """Return the release that a build's images have (``meta.json``), and its OCI archive, or None.
+
+    Raises:
+        ConfigError: not in that format.
+    """
+    document = Document.parse(text, source)
+    version, ref = document.text("buildid"), document.text("ref", "")
+    release = Release(document.text("ostree-commit"), ref, version)
+    images = _object(document, "images")
+    archive = images.get("ostree") if images is not None else None
+    # Years ago it was a tar of an OSTree repository.
+    if archive is None or not archive.text("path").endswith(".ociarchive"):
+        return release, None
+    return release, Artifact(version, "", archive.text("path"), _digest(archive, "sha256"))
 
 
 def _artifact(formats: Document, version: str, stream: str, names: tuple[str, ...] = _QEMU_FORMATS) -> Artifact:

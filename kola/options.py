@@ -53,6 +53,12 @@ OPTIONS = (
         "(.xz and .gz accepted)",
         "IMAGE",
     ),
+    Option(
+        "--from-image",
+        "kola_from_image",
+        "what tests of updates boot, to update it to the release of --image; as --image (see docs/upgrades.md)",
+        "IMAGE",
+    ),
     Option("--image-url", "kola_image_url", f"server of stream: images (default: {BASE_URL})", "URL"),
     Option(
         "--image-keys",
@@ -161,6 +167,7 @@ class Settings:
     memory_budget_mib: int
     owner: str
     sources: Sources = field(default_factory=Sources)
+    from_image: str | None = None
     additions: Additions = field(default_factory=Additions)
     external: tuple[Path, ...] = ()
     choice: Choice = field(default_factory=Choice)
@@ -247,6 +254,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
+        from_image=values["kola_from_image"] or None,
         additions=Additions(
             butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
             ignition_files=tuple(folder / path for path in values["kola_append_ignition"] or ()),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from kola.images import Image
     from kola.run import RunInfo
 
 OUTCOME = "kola_outcome"
@@ -39,20 +40,12 @@ class Recorder:
 
     def __init__(self, info: RunInfo) -> None:
         self.path = info.output / "results.json"
-        image = info.image
         target = Target(
             info.platform,
             info.arch,
             info.prepared.accelerator,
-            {
-                "reference": image.reference,
-                "name": image.name,
-                "version": image.version,
-                "build_id": image.build_id,
-                "stream": image.stream,
-                "distro": image.distro,
-                "sha256": image.sha256,
-            },
+            _recorded(info.image),
+            _recorded(info.from_image) if info.from_image else None,
         )
         self.record = RunRecord(info.run_id, __version__, time.time(), [target])
         self._next = Deadline(0)
@@ -127,3 +120,8 @@ def _first_line(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longrepr)
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _recorded(image: Image) -> dict[str, str]:
+    keys = ("reference", "name", "version", "build_id", "stream", "distro", "sha256")
+    return {key: getattr(image, key) for key in keys}

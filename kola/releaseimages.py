@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from kola.signature import keys_at_hand, verify
 if TYPE_CHECKING:
     from kola.imagefile import Progress
     from kola.metadata import Artifact, CloudImage
+    from kola.releases import Release
 
 BASE_URL = "https://builds.coreos.fedoraproject.org"
 """Where Fedora CoreOS is published."""
@@ -55,9 +56,7 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     Raises:
         ConfigError: no such stream, release or architecture; a wrong digest; a wrong signature, or none that counts.
     """
-    text, url = _published(name, sources)
-    of_metadata = metadata.of_release if "@" in name else metadata.of_stream
-    artifact = of_metadata(text, url, arch)
+    artifact = _image_of_stream(name, arch, sources)
     keys = _keys(sources)
     file = artifact.location.rpartition("/")[2]
     if not file or file.startswith("."):
@@ -67,6 +66,34 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     if keys is not None:
         _check(target, artifact, keys)
     return Located(target, artifact)
+
+
+def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Release:
+    """Return the release of a stream's image, and fetch its container image.
+
+    Args:
+        name: as of ``from_stream``, like the others.
+        arch: of the image.
+        sources: where from.
+        cache: the user's kola cache.
+        progress: told of the bytes.
+
+    Raises:
+        ConfigError: no such stream or release; its build's metadata is not published.
+    """
+    folder = _image_of_stream(name, arch, sources).location.rpartition("/")[0]
+    meta = f"{folder}/meta.json"
+    release, archive = metadata.release_of_build(fetch_text(meta), meta)
+    if archive is None:
+        return release
+    file = cache / "downloads" / archive.sha256 / archive.location.rpartition("/")[2]
+    fetch_file(f"{folder}/{archive.location}", file, archive.sha256, progress)
+    return replace(release, image=str(file))
+
+
+def _image_of_stream(name: str, arch: str, sources: Sources) -> Artifact:
+    text, url = _published(name, sources)
+    return metadata.of_release(text, url, arch) if "@" in name else metadata.of_stream(text, url, arch)
 
 
 def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]:
@@ -129,12 +156,7 @@ def from_build(reference: str, arch: str) -> Located:
     Raises:
         ConfigError: no such folder, build, architecture or image.
     """
-    folder, _, wanted = reference.partition("@")
-    root = Path(folder).expanduser()
-    builds = root / "builds" if (root / "builds" / "builds.json").exists() else root
-    index = builds / "builds.json"
-    build = metadata.choose_build(_read(index), str(index), wanted or "latest", arch)
-    meta = builds / build / arch / "meta.json"
+    meta = _meta_of_build(reference, arch)
     artifact = metadata.of_build(_read(meta), str(meta))
     path = meta.parent / artifact.location
     # As coreos-assembler leaves it while it compresses, and afterwards.
@@ -143,6 +165,31 @@ def from_build(reference: str, arch: str) -> Located:
     if not path.exists():
         raise ConfigError(f"{meta}: names the image {artifact.location}, which is not there")
     return Located(path, artifact)
+
+
+def release_of_build(reference: str, arch: str) -> Release:
+    """Return the release of a build's images, with its container image if that is there.
+
+    Args:
+        reference: as of ``from_build``.
+        arch: of the image.
+
+    Raises:
+        ConfigError: no such folder, build or architecture.
+    """
+    meta = _meta_of_build(reference, arch)
+    release, archive = metadata.release_of_build(_read(meta), str(meta))
+    path = meta.parent / archive.location if archive is not None else None
+    return release if path is None or not path.is_file() else replace(release, image=str(path.resolve()))
+
+
+def _meta_of_build(reference: str, arch: str) -> Path:
+    folder, _, wanted = reference.partition("@")
+    root = Path(folder).expanduser()
+    builds = root / "builds" if (root / "builds" / "builds.json").exists() else root
+    index = builds / "builds.json"
+    build = metadata.choose_build(_read(index), str(index), wanted or "latest", arch)
+    return builds / build / arch / "meta.json"
 
 
 def _read(path: Path) -> bytes:

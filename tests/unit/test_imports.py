@@ -95,6 +95,7 @@ LAYERS = {
     "runext": RUN,
     "runs": RUN,
     "units": RUN,
+    "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,
