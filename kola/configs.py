@@ -51,14 +51,19 @@ class Additions:
             ConfigError: a file cannot be read or is wrong, or a name is none of a service; names it.
         """
         configs = [
-            *(_read_added("--append-butane", path, is_butane=True) for path in self.butane_files),
-            *(_read_added("--append-ignition", path, is_butane=False) for path in self.ignition_files),
+            *(read_given("--append-butane", path, is_butane=True) for path in self.butane_files),
+            *(read_given("--append-ignition", path, is_butane=False) for path in self.ignition_files),
             *(_with_debug(name) for name in self.debug_units),
         ]
         return reduce(ignition.merge, configs) if configs else None
 
 
-def _read_added(flag: str, path: Path, *, is_butane: bool) -> ignition.Config:
+def read_given(flag: str, path: Path, *, is_butane: bool) -> ignition.Config:
+    """Read a config that a user gave on the command line.
+
+    Raises:
+        ConfigError: as ``read_config``, or it cannot be read; names the flag.
+    """
     try:
         config = read_config(path, is_butane=is_butane)
     except OSError as e:

@@ -102,6 +102,7 @@ OPTIONS = (
         choices=KEEP,
     ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
+    Option("--tapfile", "kola_tapfile", "also write the results as TAP, in this file", "FILE"),
     Option(
         "--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"
     ),
@@ -168,6 +169,7 @@ class Settings:
     owner: str
     sources: Sources = field(default_factory=Sources)
     from_image: str | None = None
+    tapfile: Path | None = None
     additions: Additions = field(default_factory=Additions)
     external: tuple[Path, ...] = ()
     choice: Choice = field(default_factory=Choice)
@@ -255,6 +257,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
         from_image=values["kola_from_image"] or None,
+        tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
         additions=Additions(
             butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
             ignition_files=tuple(folder / path for path in values["kola_append_ignition"] or ()),
@@ -298,6 +301,15 @@ def _existing(flag: str, folder: Path, path: str) -> Path:
     return found
 
 
+def _new_file(flag: str, folder: Path, path: str) -> Path:
+    found = (folder / path).resolve()
+    if found.is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder")
+    if not os.access(found if found.exists() else found.parent, os.W_OK):
+        raise ConfigError(f"{flag} {path}: cannot be written: {found.parent}")
+    return found
+
+
 def cache_folder(value: str | None = None) -> Path:
     """Return the cache folder: the given one, ``$KOLA_CACHE``, or ``kola`` below the user's cache (XDG)."""
     if value or (value := os.environ.get("KOLA_CACHE")):
@@ -314,10 +326,12 @@ def clone_limits(gib: str | None, days: float | None = None) -> CloneLimits:
     default = CloneLimits()
     try:
         size = default.size_mib if gib is None else int(float(gib) * 1024)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = -1
     if size < 0:
         raise ConfigError(f"--clone-cache '{gib}': expected a number of GiB, 0 or more")
+    if days is not None and not days >= 0:
+        raise ConfigError(f"--clone-age {days}: expected a number of days, 0 or more")
     return CloneLimits(size, default.age_days if days is None else days)
 
 

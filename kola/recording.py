@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from kola import __version__
 from kola.results import Outcome, RunRecord, Target, TestRecord
+from kola.tap import to_tap
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     import pytest
@@ -36,9 +38,15 @@ _SEVERITY = (
 
 
 class Recorder:
-    """Keeps ``results.json`` of one run up to date: at the start, about once a second, and at the end."""
+    """Keeps ``results.json`` of one run up to date: at the start, about once a second, and at the end.
 
-    def __init__(self, info: RunInfo) -> None:
+    Args:
+        info: of the run.
+        tapfile: also written at the end, or None.
+    """
+
+    def __init__(self, info: RunInfo, tapfile: Path | None = None) -> None:
+        self.tapfile = tapfile
         self.path = info.output / "results.json"
         target = Target(
             info.platform,
@@ -87,6 +95,8 @@ class Recorder:
         self.record.exit_code = exit_code
         self.record.complete = complete
         self.record.write(self.path)
+        if self.tapfile is not None:
+            self.tapfile.write_text(to_tap(self.record))
 
 
 def report_outcome(report: pytest.TestReport) -> Outcome:

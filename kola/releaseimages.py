@@ -188,6 +188,10 @@ def _meta_of_build(reference: str, arch: str) -> Path:
     root = Path(folder).expanduser()
     builds = root / "builds" if (root / "builds" / "builds.json").exists() else root
     index = builds / "builds.json"
+    if not index.exists():
+        raise ConfigError(
+            f"image build:{reference}: no {index}; expected the working folder of coreos-assembler, or its builds/"
+        )
     build = metadata.choose_build(_read(index), str(index), wanted or "latest", arch)
     return builds / build / arch / "meta.json"
 

@@ -150,7 +150,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     platform_class = load_platform(settings.platform)
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
-        raise ConfigError(f"no image: give --image or kola_image in the ini file: {images.FORMS}")
+        raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
     }  # fmt: skip

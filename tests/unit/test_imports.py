@@ -61,6 +61,7 @@ LAYERS = {
     "signature": LEAVES,
     "slots": LEAVES,
     "spec": LEAVES,
+    "tap": LEAVES,
     "text": LEAVES,
     "tls": LEAVES,
     "updates": LEAVES,

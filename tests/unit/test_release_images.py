@@ -361,7 +361,7 @@ def test_builds_that_cannot_be_used(make_build: Make) -> None:
     for reference, says in {
         "@42.9": "builds.json: no build 42.9; there are: 42.1",
         "@-1": "builds.json: no build '-1' for x86_64: there are 1",
-        "/nowhere": "builds.json: No such file or directory",
+        "/nowhere": "builds.json; expected the working folder of coreos-assembler",
     }.items():
         with pytest.raises(ConfigError, match=says):
             build(root, reference)
