@@ -57,15 +57,7 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
         ConfigError: no such stream, release or architecture; a wrong digest; a wrong signature, or none that counts.
     """
     artifact = _image_of_stream(name, arch, sources)
-    keys = _keys(sources)
-    file = artifact.location.rpartition("/")[2]
-    if not file or file.startswith("."):
-        raise ConfigError(f"image stream:{name}: its metadata names the file '{artifact.location}'")
-    target = cache / "downloads" / artifact.sha256 / file
-    fetch_file(artifact.location, target, artifact.sha256, progress)
-    if keys is not None:
-        _check(target, artifact, keys)
-    return Located(target, artifact)
+    return Located(_fetched(name, artifact, sources, cache, progress), artifact)
 
 
 def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Release:
@@ -79,16 +71,30 @@ def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progr
         progress: told of the bytes.
 
     Raises:
-        ConfigError: no such stream or release; its build's metadata is not published.
+        ConfigError: no such stream or release; its build's metadata is not published, or the container image is not
+            signed as it must be.
     """
     folder = _image_of_stream(name, arch, sources).location.rpartition("/")[0]
     meta = f"{folder}/meta.json"
     release, archive = metadata.release_of_build(fetch_text(meta), meta)
     if archive is None:
         return release
-    file = cache / "downloads" / archive.sha256 / archive.location.rpartition("/")[2]
-    fetch_file(f"{folder}/{archive.location}", file, archive.sha256, progress)
-    return replace(release, image=str(file))
+    url = f"{folder}/{archive.location}"
+    # It lies beside the file, as that of every file of a build does; the metadata does not name it.
+    signed = replace(archive, location=url, signature=f"{url}.sig")
+    return replace(release, image=str(_fetched(name, signed, sources, cache, progress)))
+
+
+def _fetched(name: str, artifact: Artifact, sources: Sources, cache: Path, progress: Progress | None) -> Path:
+    keys = _keys(sources)
+    file = artifact.location.rpartition("/")[2]
+    if not file or file.startswith("."):
+        raise ConfigError(f"image stream:{name}: its metadata names the file '{artifact.location}'")
+    target = cache / "downloads" / artifact.sha256 / file
+    fetch_file(artifact.location, target, artifact.sha256, progress)
+    if keys is not None:
+        _check(target, artifact, keys)
+    return target
 
 
 def _image_of_stream(name: str, arch: str, sources: Sources) -> Artifact:

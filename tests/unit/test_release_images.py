@@ -22,7 +22,7 @@ from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
 from kola.images import Image, resolve
-from kola.releaseimages import Sources
+from kola.releaseimages import Sources, release_of_stream
 
 VERSION, OLDER = "42.20250901.3.0", "42.20250818.3.0"
 NAME = f"fedora-coreos-{VERSION}-qemu.x86_64.qcow2.xz"
@@ -285,6 +285,23 @@ def test_damaged_on_the_way(published: Published) -> None:
 def test_metadata_that_is_none(published: Published, text: bytes) -> None:
     published.server.add("/streams/stable.json", text)
     assert "/streams/stable.json: " in published.refusal("stream:stable")
+
+
+@pytest.mark.parametrize("signer", ["trusted", "other", ""])
+def test_the_container_image_of_a_stream_is_signed_too(published: Published, keys: Path, signer: str) -> None:
+    archive = b"an archive"
+    images = {"ostree": {"path": "os.ociarchive", "sha256": hashlib.sha256(archive).hexdigest()}}
+    meta = {"buildid": VERSION, "ostree-commit": "c" * 64, "images": images}
+    published.server.add("/prod/meta.json", json.dumps(meta).encode())
+    published.server.add("/prod/os.ociarchive", archive)
+    if signer:
+        published.server.add("/prod/os.ociarchive.sig", sign(keys, archive, signer))
+    wanted: Any = ("stable", "x86_64", published.sources, published.cache)
+    if signer == "trusted":
+        assert Path(release_of_stream(*wanted).image).read_bytes() == archive
+    else:
+        with pytest.raises(ConfigError, match=r"os\.ociarchive"):
+            release_of_stream(*wanted)
 
 
 # -- builds ----------------------------------------------------------------------------------------------------------
