@@ -20,6 +20,9 @@ from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
 
 Device = TypeVar("Device", Disk, Nic)
 
+MACHINE_OVERHEAD_MIB = 192
+"""What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
+
 
 class Isolation(enum.StrEnum):
     """How a test's machine is set apart from other tests'."""
@@ -69,6 +72,16 @@ class Needs:
         config = ignition.serialise(self.ignition).decode() if self.ignition else ""
         parts = json.dumps([asdict(self.spec), config], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
+
+
+def memory_mib(needs: Needs) -> int:
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
 
 
 MARKER_KEYS = (

@@ -15,7 +15,7 @@ from kola.clonecache import Limits as CloneLimits
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
-from kola.releaseimages import BASE_URL, Sources
+from kola.sources import BASE_URL, Sources
 
 if TYPE_CHECKING:
     import argparse

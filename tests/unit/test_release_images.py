@@ -21,7 +21,7 @@ from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
 from kola.images import Image, resolve
-from kola.releaseimages import Sources
+from kola.sources import Sources
 
 VERSION, OLDER = "42.20250901.3.0", "42.20250818.3.0"
 NAME = f"fedora-coreos-{VERSION}-qemu.x86_64.qcow2.xz"
