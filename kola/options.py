@@ -241,7 +241,7 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _times(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise ConfigError(f"--multiply '{text}': expected a number from 1 on")
     return int(text)
 
@@ -269,7 +269,7 @@ def clone_limits(gib: str | None, days: float | None = None) -> CloneLimits:
     default = CloneLimits()
     try:
         size = default.size_mib if gib is None else int(float(gib) * 1024)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = -1
     if size < 0:
         raise ConfigError(f"--clone-cache '{gib}': expected a number of GiB, 0 or more")
@@ -284,7 +284,7 @@ def memory_budget(text: str | None) -> int:
     """
     if not text:
         return default_budget_mib()
-    match = re.fullmatch(r"(\d+)(%?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,12})(%?)", text.strip())
     if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
         raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
     return available_memory_mib() * int(match[1]) // 100 if match[2] else int(match[1])
