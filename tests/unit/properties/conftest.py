@@ -1,18 +1,16 @@
 """How long Hypothesis looks: the same few examples in every run, others and many with ``--hypothesis-profile=nightly``.
 
-Nothing is left behind: no database, and what Hypothesis keeps of Unicode and of constants goes with the process.
+Nothing is left behind: no database, and what Hypothesis keeps of Unicode and of constants goes with the session.
 """
 
 from __future__ import annotations
 
-import atexit
 import tempfile
 
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="kola-hypothesis-")
-atexit.register(_FOLDER.cleanup)
 set_hypothesis_home_dir(_FOLDER.name)
 
 settings.register_profile(
@@ -24,6 +22,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "nightly", settings.get_profile("kola"), derandomize=False, max_examples=3000, print_blob=True
+    "nightly", settings.get_profile("kola"), derandomize=False, max_examples=1000, print_blob=True
 )
 settings.load_profile("kola")
+
+
+def pytest_unconfigure() -> None:
+    """Remove it at the end of xdist's workers, too, which end without Python's own clean-up."""
+    _FOLDER.cleanup()

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import strategies as st
 
 from kola.errors import ConfigError
+from kola.ignition.shapes import Items, Object
 
 T = TypeVar("T")
 
@@ -56,6 +57,25 @@ def broken_yaml(keys: Iterable[str]) -> st.SearchStrategy[str]:
     values = ODD_SCALARS | TEXT
     line = st.tuples(st.sampled_from(["", "  ", "- ", "  - "]), st.sampled_from(sorted(keys)) | TEXT, values)
     return st.lists(line.map(lambda parts: f"{parts[0]}{parts[1]}: {parts[2]}"), max_size=6).map("\n".join)
+
+
+def keys_of(shape: object) -> set[str]:
+    """Return every key that a schema knows, at any depth."""
+    if isinstance(shape, Items):
+        return keys_of(shape.of)
+    if not isinstance(shape, Object):
+        return set()
+    return set(shape.fields).union(*(keys_of(member.shape) for member in shape.fields.values()))
+
+
+def put_somewhere(value: Any, other: Any, data: st.DataObject) -> None:
+    """Put something else into one place of nested lists and objects."""
+    while isinstance(value, dict | list) and value:
+        place = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        if not isinstance(value[place], dict | list) or data.draw(st.booleans()):
+            value[place] = other
+            return
+        value = value[place]
 
 
 def as_yaml(value: Any) -> str:
