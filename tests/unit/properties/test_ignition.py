@@ -15,7 +15,7 @@ from kola.ignition.schema import CONFIG
 from kola.ignition.shapes import Tree
 from tests.unit.properties.inputs import LINES, SCALARS, TEXT, keys_of, put_somewhere, structures, value_or_refusal
 
-NAMES = st.sampled_from(["a", "b", "c"])
+NAMES = st.sampled_from(["a", "b"])
 KEYS = keys_of(CONFIG)
 FLAGS = st.booleans()
 IDS = st.integers(0, 65535)
@@ -23,10 +23,13 @@ CONTENTS = st.sampled_from(["data:,", "data:,x", "https://example.com/a"]).map(l
 MODES = st.sampled_from([0o600, 0o644, 0o755])
 
 
-def entries(key: str, form: str, required: Tree | None = None, **optional: st.SearchStrategy[Any]) -> Any:
+def entries(
+    key: str, form: str, required: Tree | None = None, *, least: int = 0, **optional: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
     """A list of objects, each of a name of its own; by those names lists are merged."""
     always = {key: NAMES.map(form.format), **{name: st.just(value) for name, value in (required or {}).items()}}
-    return st.lists(st.fixed_dictionaries(always, optional=optional), max_size=2, unique_by=lambda entry: entry[key])
+    entry = st.fixed_dictionaries(always, optional=optional)
+    return st.lists(entry, min_size=least, max_size=2, unique_by=lambda made: made[key])
 
 
 def sections(**optional: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -36,7 +39,14 @@ def sections(**optional: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, 
 UNIQUE = st.lists(st.sampled_from("xyz"), max_size=3, unique=True)
 OWNERS = st.fixed_dictionaries({"id": IDS})
 TREES = st.fixed_dictionaries(
-    {"ignition": st.fixed_dictionaries({"version": st.sampled_from(VERSIONS[3:])})},
+    {
+        "ignition": st.fixed_dictionaries({"version": st.sampled_from(VERSIONS[3:])}),
+        # In all of them, so that most pairs have something in common.
+        "passwd": st.fixed_dictionaries(
+            {"users": entries("name", "user-{}", least=1, uid=IDS, gecos=LINES, groups=UNIQUE, system=FLAGS)},
+            optional={"groups": entries("name", "group-{}", gid=IDS, system=FLAGS)},
+        ),
+    },
     optional={
         "storage": sections(
             files=entries("path", "/etc/file-{}", mode=MODES, contents=CONTENTS, user=OWNERS, group=OWNERS),
@@ -49,10 +59,6 @@ TREES = st.fixed_dictionaries(
                 "name", "unit-{}.service", mask=FLAGS, contents=st.just("[Service]\nExecStart=true\n"),
                 dropins=entries("name", "1-{}.conf", contents=st.sampled_from(["[Unit]\n", "[Service]\nNice=1\n"])),
             )
-        ),
-        "passwd": sections(
-            users=entries("name", "user-{}", uid=IDS, gecos=LINES, groups=UNIQUE, system=FLAGS),
-            groups=entries("name", "group-{}", gid=IDS, system=FLAGS),
         ),
         "kernelArguments": sections(shouldExist=UNIQUE),
     },
@@ -107,7 +113,7 @@ def test_the_child_wins_and_nothing_is_lost(parent: Config, child: Config) -> No
         of = [{e[key]: e for e in c.tree.get(section, {}).get(kind, [])} for c in (parent, child, merged)]
         assert set(of[2]) == {*of[0], *of[1]}
         for name, entry in of[2].items():
-            for member in ("mode", "mask", "uid"):
+            for member in ("mode", "mask", "uid", "gecos", "system"):
                 expected = of[1].get(name, {}).get(member, of[0].get(name, {}).get(member))
                 assert entry.get(member) == expected
 
