@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -131,6 +131,12 @@ class ExternalTests:
             return why
         item.stash[METADATA] = metadata = read_metadata(found)
         return self.choice.why_not(_name(item), (TAG, *metadata.tags), metadata.required_tag)
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Say why tests were deselected, to who asks for it."""
+        if config.option.collectonly and config.option.verbose > 0:
+            for name, why in self.out:
+                terminalreporter.write_line(f"not selected: {name}: {why}")
 
     def prepare(self, items: list[pytest.Item], target: Target, denylist: Denylist) -> list[str]:
         """Give every external test its needs, a reason to be skipped, or its share of a machine.

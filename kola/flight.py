@@ -13,7 +13,7 @@ from kola.budget import Budget, Evictor
 from kola.errors import ConfigError, KolaError, MachineLost
 from kola.launcher import Launcher, Wanted
 from kola.meter import Meter
-from kola.needs import Isolation
+from kola.needs import Isolation, machine_mib
 from kola.park import Park, Parked
 from kola.progress import Progress
 from kola.usage import Kind, UsageStore
@@ -31,24 +31,11 @@ if TYPE_CHECKING:
     from kola.platform import Instance, Platform
     from kola.run import RunInfo
 
-MACHINE_OVERHEAD_MIB = 192
-"""What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
-
 ADMISSION_SECONDS = 3600.0
 """How long a test may wait for memory: other tests run meanwhile."""
 
 MOST_ENDING = 4
 """Tests whose machines may be at their end in the background before the next one has to wait for them."""
-
-
-def machine_mib(needs: Needs) -> int:
-    """Return what each machine of a test may use at most."""
-    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
-
-
-def memory_mib(needs: Needs) -> int:
-    """Return what a test may use of the budget at most."""
-    return needs.machines * machine_mib(needs)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range, networks: str) -> Wanted:

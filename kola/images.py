@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
-from kola.releaseimages import Located, Sources, from_build, from_stream
+from kola.releaseimages import Located, from_build, from_stream
 from kola.releases import Releases, read_releases
+from kola.sources import Sources
 
 if TYPE_CHECKING:
     from kola.arch import Arch

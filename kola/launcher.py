@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from kola import health, ignition
 from kola.cgroup import available_cores
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CLONED, CONFIG, MACHINE, Clones
+from kola.clonecache import CLONE_FOLDER, CloneCache
+from kola.clones import CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
 from kola.keys import generate_key, read_client_key
 from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
+from kola.progress import CLONED
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
 from kola.slots import Slots, boot_weight

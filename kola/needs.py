@@ -22,6 +22,9 @@ Device = TypeVar("Device", Disk, Nic)
 UPDATES = "updates"
 """What an image has, and a test of updates needs: it brings the releases that it can be updated to."""
 
+MACHINE_OVERHEAD_MIB = 192
+"""What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
+
 
 class Isolation(enum.StrEnum):
     """How a test's machine is set apart from other tests'."""
@@ -73,6 +76,16 @@ class Needs:
         config = ignition.serialise(self.ignition).decode() if self.ignition else ""
         parts = json.dumps([asdict(self.spec), config, *(["from"] if self.from_image else [])], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
+
+
+def memory_mib(needs: Needs) -> int:
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
 
 
 MARKER_KEYS = (

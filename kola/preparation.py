@@ -13,9 +13,8 @@ from kola.collect import Target
 from kola.errors import ConfigError
 from kola.external.denylist import SKIP_CONSOLE_WARNINGS
 from kola.fixtures import NEEDS
-from kola.flight import memory_mib
 from kola.ignition_validate import validate_with_tool
-from kola.needs import UPDATES, parse_needs
+from kola.needs import UPDATES, memory_mib, parse_needs
 from kola.platform import load_platform, platform_names
 from kola.selection import skip_reason
 

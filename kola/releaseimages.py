@@ -10,29 +10,13 @@ from kola import metadata
 from kola.download import fetch_file, fetch_text
 from kola.errors import ConfigError
 from kola.signature import keys_at_hand, verify
+from kola.sources import UNSIGNED
 
 if TYPE_CHECKING:
     from kola.imagefile import Progress
     from kola.metadata import Artifact, CloudImage
     from kola.releases import Release
-
-BASE_URL = "https://builds.coreos.fedoraproject.org"
-"""Where Fedora CoreOS is published."""
-UNSIGNED = "none"
-"""Instead of keys: do without the signature."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where images come from, and who must have signed them.
-
-    Attributes:
-        url: of the server with streams and releases.
-        keys: file with the public keys, ``UNSIGNED``, or empty for Fedora's keys on this host.
-    """
-
-    url: str = BASE_URL
-    keys: str = ""
+    from kola.sources import Sources
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER
+from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.errors import KolaError
 from kola.options import cache_folder, clone_limits
 from kola.results import ExitCode

@@ -64,7 +64,7 @@ def parse(text: bytes | str, source: str = "config", *, allow_warnings: bool = F
         tree = json.loads(
             text.decode() if isinstance(text, bytes) else text,
             object_pairs_hook=without_repetition,
-            parse_constant=_no_constant,
+            parse_constant=no_constant,
         )
         json.dumps(tree, ensure_ascii=False).encode()
         return checked(tree, source, allow_warnings=allow_warnings)
@@ -188,5 +188,10 @@ def without_repetition(pairs: list[tuple[str, Any]]) -> Tree:
     return found
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """Refuse what Python takes for JSON; as ``parse_constant``.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"not JSON: {name}")

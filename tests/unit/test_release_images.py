@@ -22,7 +22,8 @@ from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
 from kola.images import Image, resolve
-from kola.releaseimages import Sources, release_of_stream
+from kola.releaseimages import release_of_stream
+from kola.sources import Sources
 
 VERSION, OLDER = "42.20250901.3.0", "42.20250818.3.0"
 NAME = f"fedora-coreos-{VERSION}-qemu.x86_64.qcow2.xz"
