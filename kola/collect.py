@@ -43,6 +43,7 @@ class Target:
     platform: str = ""
     arch: str = ""
     distro: str = ""
+    container: str = ""
 
 
 class ExternalTests:
@@ -168,7 +169,7 @@ class ExternalTests:
     ) -> ExternalTest | None:
         """Return a test that may be run; the config of one that is skipped whatever it is like is not even read."""
         found, metadata = item.stash[FOUND], item.stash[METADATA]
-        why = cannot_run(metadata, platform=target.platform, distro=target.distro)
+        why = cannot_run(metadata, platform=target.platform, distro=target.distro, container=target.container)
         if not why and NEEDS_INTERNET in metadata.tags and not self.choice.internet:
             why = f"tag {NEEDS_INTERNET}, and --no-net is given"
         if why:
@@ -177,7 +178,8 @@ class ExternalTests:
         ends = metadata.grace_ends()
         if ends is not None and today < ends:
             item.stash.setdefault(WARN, f"only warns until {ends}, 30 days after its creation")
-        return load(found, metadata, configs)
+        test = load(found, metadata, configs)
+        return replace(test, container=Path(target.container)) if metadata.inject_container else test
 
 
 def _rule(item: pytest.Item, denylist: Denylist) -> bool:

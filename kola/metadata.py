@@ -27,6 +27,8 @@ class Artifact:
         sha256: digest of that file.
         signature: URL of its detached OpenPGP signature; empty if there is none.
         unpacked_sha256: digest of the image in it; empty if not known.
+        container: path, relative to the metadata, of the same operating system as a container image in an OCI archive;
+            empty if there is none.
     """
 
     version: str
@@ -35,6 +37,7 @@ class Artifact:
     sha256: str
     signature: str = ""
     unpacked_sha256: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def of_build(text: bytes, source: str) -> Artifact:
     """
     document = Document.parse(text, source)
     qemu = document.need("images", "qemu")
+    ostree = document.need("images").get("ostree")
     labels = document.get("coreos-assembler.oci-labels")
     stream = labels.text("com.coreos.stream", "") if labels is not None else ""
     return Artifact(
@@ -198,6 +202,7 @@ def of_build(text: bytes, source: str) -> Artifact:
         qemu.text("path"),
         _digest(qemu, "sha256"),
         unpacked_sha256=_digest(qemu, "uncompressed-sha256", optional=True),
+        container=ostree.text("path") if ostree is not None else "",
     )
 
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def target_of(settings: Settings, info: RunInfo | None) -> Target:
     """Return what tests are collected for: what is booted, or what is known of that when nothing is."""
     image = info.image if info is not None else None
-    return Target(settings.platform or "", settings.arch.name, settings.distro or (image.distro if image else ""))
+    distro = settings.distro or (image.distro if image else "")
+    return Target(settings.platform or "", settings.arch.name, distro, image.container if image else "")
 
 
 def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylist: Denylist) -> None:
@@ -59,6 +60,7 @@ def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylis
         arch=info.arch,
         capabilities=load_platform(info.platform).capabilities,
         image=info.image,
+        lacks=info.prepared.lacks,
         fixtures=fixtures.capabilities(fixtures.used_by(item)),
     )
     if reason:
