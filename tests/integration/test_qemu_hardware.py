@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,14 +15,15 @@ import pytest
 
 from kola.arch import host_arch
 from kola.errors import ConfigError, PlatformError
-from kola.platform import Prepared
+from kola.platform import Prepared, Scope
 from kola.spec import Bind
 from kola.wait import wait_until
-from platforms.qemu import firmware, tpm, virtiofs
+from platforms.qemu import firmware, helpers, tpm, virtiofs
 from platforms.qemu.driver import Qemu
 from platforms.qemu.options import Options
+from platforms.qemu.tags import Tags
 from tests.integration.conftest import InnerRun, needs_testos
-from tests.integration.qemu_guests import CONFIG, HALT, RUN, SMALL, context_in, image_of, make_disk
+from tests.integration.qemu_guests import CONFIG, HALT, OWNER, RUN, SMALL, context_in, image_of, make_disk
 
 pytestmark = pytest.mark.skipif(host_arch().name != "x86_64", reason="the guests here are x86_64 code")
 needs_virtiofsd = pytest.mark.skipif(virtiofs.find() is None, reason=virtiofs.MISSING)
@@ -106,6 +109,22 @@ def test_a_program_that_ends_at_once(qemu: Qemu, idle: Prepared, folder: Path, m
     ):
         pass
     assert not (folder / "scratch" / name).exists()
+
+
+@needs_swtpm
+def test_a_sweep_ends_a_program_whose_qemu_never_came(qemu: Qemu, folder: Path) -> None:
+    def tags(run_id: str) -> Tags:
+        place = folder / run_id
+        place.mkdir()
+        return Tags(f"kola-{run_id}-x", run_id, OWNER, "main", time.time(), place, place, place / "log")
+
+    mine, other = (helpers.start(tpm.helper(each.folder), each) for each in (tags(f"{RUN}sweep"), tags(f"{RUN}other")))
+    try:
+        qemu.sweep(Scope(owner=OWNER, run_id=f"{RUN}sweep"))
+        assert mine.wait(5) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        helpers.end(other, patience=0)
 
 
 TPM = """
