@@ -48,6 +48,7 @@ class Target:
     arch: str = ""
     distro: str = ""
     platform_independent: bool = False
+    container: str = ""
 
 
 class ExternalTests:
@@ -181,7 +182,7 @@ class ExternalTests:
         found, metadata = item.stash[FOUND], item.stash[METADATA]
         forced = PLATFORM_INDEPENDENT if target.platform_independent else None
         looked_at = replace(metadata, tags=tuple(tag for tag in metadata.tags if tag != forced))
-        why = cannot_run(looked_at, platform=target.platform, distro=target.distro)
+        why = cannot_run(looked_at, platform=target.platform, distro=target.distro, container=target.container)
         if not why and NEEDS_INTERNET in metadata.tags and not self.choice.internet:
             why = f"tag {NEEDS_INTERNET}, and --no-net is given"
         if why:
@@ -190,7 +191,8 @@ class ExternalTests:
         ends = metadata.grace_ends()
         if ends is not None and today < ends:
             item.stash.setdefault(WARN, f"only warns until {ends}, 30 days after its creation")
-        return load(found, metadata, configs)
+        test = load(found, metadata, configs)
+        return replace(test, container=Path(target.container)) if metadata.inject_container else test
 
 
 def _rule(item: pytest.Item, denylist: Denylist) -> bool:

@@ -32,7 +32,8 @@ def target_of(settings: Settings, info: RunInfo | None) -> Target:
         settings.platform or "",
         settings.arch.name,
         settings.distro or (image.distro if image else ""),
-        settings.platform_independent,
+        platform_independent=settings.platform_independent,
+        container=image.container if image else "",
     )
 
 
@@ -65,6 +66,7 @@ def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylis
         arch=info.arch,
         capabilities=load_platform(info.platform).capabilities,
         image=info.for_updates().image if needs.from_image else info.image,
+        lacks=info.prepared.lacks,
         fixtures=fixtures.capabilities(fixtures.used_by(item)),
         platform_independent=settings.platform_independent,
     )

@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Located:
-    """An image file on this host, as it was published, and what its metadata says of it."""
+    """An image file on this host, as it was published, and what its metadata says of it.
+
+    Attributes:
+        path: of the image.
+        artifact: what is said of it.
+        container: OCI archive on this host with the same operating system, or None.
+    """
 
     path: Path
     artifact: Artifact
+    container: Path | None = None
 
 
 def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Located:
@@ -154,7 +161,8 @@ def from_build(reference: str, arch: str) -> Located:
         path = plain
     if not path.exists():
         raise ConfigError(f"{meta}: names the image {artifact.location}, which is not there")
-    return Located(path, artifact)
+    container = meta.parent / artifact.container
+    return Located(path, artifact, container if container.is_file() else None)
 
 
 def release_of_build(reference: str, arch: str) -> Release:

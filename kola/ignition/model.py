@@ -138,6 +138,12 @@ def too_new_for(config: Config, image_max: str | None) -> str | None:
     return f"the config ({config.source}) needs Ignition spec {config.version}, the image understands up to {image_max}"
 
 
+def needs_tpm(config: Config) -> bool:
+    """Tell whether a machine needs a TPM 2.0 for its config: a LUKS volume is bound to it."""
+    volumes = config.tree.get("storage", {}).get("luks", [])
+    return any((volume.get("clevis") or {}).get("tpm2") for volume in volumes)
+
+
 def serialise(config: Config) -> bytes:
     """Return the config as compact JSON; equal configs give equal bytes."""
     return json.dumps(config.tree, separators=(",", ":"), sort_keys=True).encode()

@@ -38,6 +38,7 @@ LAYERS = {
     "fleetlock": LEAVES,
     "filelock": LEAVES,
     "guest": LEAVES,
+    "hostports": LEAVES,
     "httpd": LEAVES,
     "httpmessage": LEAVES,
     "ignition": LEAVES,

@@ -349,6 +349,20 @@ def test_builds(make_build: Make) -> None:
     assert (image.stream, image.distro, image.format) == ("testing-devel", "fcos", "qcow2")
 
 
+def test_the_container_image_of_a_build(make_build: Make) -> None:
+    root = make_build("42.1")
+    assert build(root).container == ""
+    folder = root / "builds" / "42.1" / "x86_64"
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["images"]["ostree"] = {"path": "fcos.ociarchive"}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert build(root).container == ""  # is said to be there, and is not
+    (folder / "fcos.ociarchive").write_bytes(b"")
+    image = build(root)
+    assert image.container == str((folder / "fcos.ociarchive").resolve())
+    assert Image.from_plain(image.to_plain()) == image
+
+
 def test_build_of_one_architecture_only(make_build: Make) -> None:
     make_build("42.1")
     root = make_build("42.2", index={"id": "42.2", "arches": ["aarch64"]})
