@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +18,14 @@ from typing import Any
 import psutil
 import pytest
 
+from kola.arch import host_arch
+from kola.platform import Prepared
 from kola.ssh import Connection
+from platforms.qemu.driver import Qemu
+from platforms.qemu.options import Options
 from tests.integration.local_machine import LocalGuest, local_guest
 from tests.integration.local_sshd import LocalSshd, connect, local_sshd
+from tests.integration.qemu_guests import HALT, context_in, image_of, make_disk
 
 ROOT = Path(__file__).parent.parent.parent
 TESTOS = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola") / "testos/x86_64/image.json"
@@ -145,3 +152,23 @@ def left_behind(run_id: str) -> list[str]:
         if run_id in line and process.info["pid"] != os.getpid():
             found.append(f"{process.info['pid']}: {line[:200]}")
     return found + [str(path) for path in Path("/tmp").glob(f"kola-{run_id}*")]
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder with a short path, as libvirt's sockets need it."""
+    with tempfile.TemporaryDirectory(prefix="kq-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def qemu(folder: Path) -> Iterator[Qemu]:
+    """One for all tests: libvirt's embedded driver is one a process."""
+    with contextlib.closing(Qemu(Options(), host_arch(), context_in(folder))) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def idle(qemu: Qemu, folder: Path) -> Prepared:
+    """A disk whose only sector halts the machine."""
+    return qemu.prepare(image_of(make_disk(folder / "halt.img", HALT)))

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +12,11 @@ from kola.arch import host_arch
 from kola.errors import CheckFailed, CommandTimeout, MachineLost, WaitTimeout
 from kola.keys import generate_key, write_client_key
 from kola.machine import Access, Machine
-from kola.platform import RunContext, load_platform
 from kola.provision import USER, provision
 from kola.spec import MachineSpec
-from tests.integration.conftest import needs_testos
+from platforms.qemu.driver import Qemu
+from tests.integration.conftest import TESTOS, needs_testos
+from tests.integration.qemu_guests import RUN
 
 pytestmark = needs_testos
 
@@ -29,34 +25,23 @@ SLOW = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 3\n"
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("run")
-    cache = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola")
-    scratch = Path(tempfile.mkdtemp(prefix="kola-m-"))
-    qemu = load_platform("qemu")
-    name = f"kola-m{os.getpid()}-main-1"
-    context = RunContext(f"m{os.getpid()}", "test", "main", folder, scratch, cache)
+def machine(qemu: Qemu, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("access")
+    name = f"kola-{RUN}-main-machine"
     client, host = generate_key(), generate_key()
-    key_file = scratch / "id"
+    key_file = folder / "id"
     write_client_key(key_file, client)
     config = ignition.empty()
     for unit, text in {"broken": BROKEN, "slow": SLOW}.items():
         config = ignition.add_unit(config, f"{unit}.service", text)
     config = provision(config, client_key=client.public, host_key=host, capabilities=qemu.capabilities)
-    try:
-        driver = qemu(qemu.Options(), host_arch(), context)
-        prepared = driver.prepare(images.resolve("testos", cache=cache, arch=host_arch()))
-        with (
-            contextlib.closing(driver),
-            driver.launch(MachineSpec(), ignition.serialise(config), name, prepared) as instance,
-        ):
-            access = Access(USER, client, host.public, key_file, scratch / "known_hosts")
-            booted = Machine(instance, access, slowness=prepared.slowness, artifacts=folder / name)
-            booted.connect()
-            yield booted
-            booted.close()
-    finally:
-        shutil.rmtree(scratch)
+    prepared = qemu.prepare(images.resolve("testos", cache=TESTOS.parents[2], arch=host_arch()))
+    with qemu.launch(MachineSpec(), ignition.serialise(config), name, prepared) as instance:
+        access = Access(USER, client, host.public, key_file, folder / "known_hosts")
+        booted = Machine(instance, access, slowness=prepared.slowness, artifacts=qemu.context.artifacts / name)
+        booted.connect()
+        yield booted
+        booted.close()
 
 
 def test_commands_and_root(machine: Machine) -> None:

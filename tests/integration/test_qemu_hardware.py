@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,33 +18,14 @@ from kola.spec import Bind
 from kola.wait import wait_until
 from platforms.qemu import firmware, helpers, tpm, virtiofs
 from platforms.qemu.driver import Qemu
-from platforms.qemu.options import Options
 from platforms.qemu.tags import Tags
 from tests.integration.conftest import InnerRun, needs_testos
-from tests.integration.qemu_guests import CONFIG, HALT, OWNER, RUN, SMALL, context_in, image_of, make_disk
+from tests.integration.qemu_guests import CONFIG, OWNER, RUN, SMALL
 
 pytestmark = pytest.mark.skipif(host_arch().name != "x86_64", reason="the guests here are x86_64 code")
 needs_virtiofsd = pytest.mark.skipif(virtiofs.find() is None, reason=virtiofs.MISSING)
 needs_swtpm = pytest.mark.skipif(tpm.find() is None, reason=tpm.MISSING)
 Start = Callable[..., InnerRun]
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """A folder with a short path, as libvirt's sockets need it."""
-    with tempfile.TemporaryDirectory(prefix="kq-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-@pytest.fixture(scope="module")
-def qemu(folder: Path) -> Iterator[Qemu]:
-    with contextlib.closing(Qemu(Options(), host_arch(), context_in(folder))) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def idle(qemu: Qemu, folder: Path) -> Prepared:
-    return qemu.prepare(image_of(make_disk(folder / "halt.img", HALT)))
 
 
 def beside(folder: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """The qemu platform with real libvirt and real QEMU: guests of one sector first, then the test OS."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -8,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +26,6 @@ from platforms.qemu.process import find_guest
 
 from .qemu_guests import (
     CONFIG,
-    HALT,
     OWNER,
     POWER_OFF,
     RUN,
@@ -47,25 +44,6 @@ pytestmark = [
     pytest.mark.skipif(host_arch().name != "x86_64", reason="the guests here are x86_64 code"),
 ]
 needs_testos = pytest.mark.skipif(not TESTOS.exists(), reason=f"the test OS is not built: {TESTOS} is missing")
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """A folder with a short path, as libvirt's sockets need it."""
-    with tempfile.TemporaryDirectory(prefix="kq-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-@pytest.fixture(scope="module")
-def qemu(folder: Path) -> Iterator[Qemu]:
-    """One for all tests: libvirt's embedded driver is one a process."""
-    with contextlib.closing(Qemu(Options(), host_arch(), context_in(folder))) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def idle(qemu: Qemu, folder: Path) -> Prepared:
-    return qemu.prepare(image_of(make_disk(folder / "halt.img", HALT)))
 
 
 @pytest.fixture
