@@ -24,7 +24,7 @@ DESCRIPTION = (
     "List the tests that pytest would collect with these arguments, such as '-E ../fedora-coreos-config', "
     "'--tag reboot' or a path, with what each says of itself. Nothing is booted."
 )
-# kola is imported already, which matters to whoever rewrites its asserts: nobody.
+# kola is imported already: pytest would warn that it cannot rewrite asserts in it.
 _COLLECT = (
     *("--collect-only", "-q", "-p", "no:cacheprovider"),
     *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         code = pytest.main([*_COLLECT, *args.rest], plugins=[listing])
     if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         usage = re.search(r"^pytest\.main\(\): error: (.*)", wrong.getvalue(), re.MULTILINE)
-        # What is wrong is in one of both; of the other only how long that took.
+        # What is wrong stands in one of the two; the other says only how long it took.
         print(f"ERROR: {usage[1]}" if usage else (wrong.getvalue() or said.getvalue()).rstrip(), file=sys.stderr)
         return int(code)
     if not listing.rows:
