@@ -215,6 +215,10 @@ class Platform(ABC):
             PlatformError: something could not be removed; everything else was.
         """
 
+    def summary(self) -> tuple[str, ...]:
+        """Return lines for the end of a run: what its machines took of the provider, and cost."""
+        return ()
+
     def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Let go of what this process has of the provider; called when its machines have ended or are kept.
 
