@@ -33,8 +33,8 @@ class Provider(Protocol):
         """Return what the provider has of its serial console: all of it, or the end."""
         ...
 
-    def power_cycle(self, machine: str) -> None:
-        """Cut its power and switch it on again."""
+    def power_cycle(self, machine: str, name: str) -> tuple[str, int]:
+        """Cut its power and switch it on again; return address and port of its SSH, which may be others."""
         ...
 
 
@@ -110,7 +110,7 @@ class CloudInstance:
             PlatformError: the provider does not.
         """
         self._forgotten = len(self.console())
-        self._provider.power_cycle(self.id)
+        self.address, self.port = self._provider.power_cycle(self.id, self.name)
         self._loss = None
 
     def keep(self) -> None:

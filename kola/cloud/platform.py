@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from kola.platform import Instance, RunContext, Scope
     from kola.spec import MachineSpec
 
-RUNNING_SECONDS = 600.0
-"""How long a provider may take to give a machine power and an address."""
+PHASE_SECONDS = 600.0
+"""How long a provider may take to give a machine power and an address, or to take them."""
 STATE_SECONDS = 5.0
 """For how long what a provider says of the machines' states is good."""
 _DAY = 86400.0
@@ -72,9 +72,9 @@ class CloudPlatform(Platform):
     """A driver for a cloud. What it has to supply is abstract here.
 
     ``call`` is the way to the provider: it tries again. What is called through it here is ``zones``, ``create``,
-    ``terminate``, ``states``, ``read_console``, ``put``, ``discard``, ``find_image``, ``retag_image`` and the functions
-    of ``kinds``: they call the SDK directly and may be called again. The others, which take several steps, use ``call``
-    or ``call.fresh`` for each of these.
+    ``terminate``, ``states``, ``read_console``, ``stop``, ``start``, ``put``, ``discard``, ``find_image``,
+    ``retag_image`` and the functions of ``kinds``: they call the SDK directly and may be called again. The others,
+    which take several steps, use ``call`` or ``call.fresh`` for each of these.
 
     Attributes:
         user_data_limit: of the provider, in bytes.
@@ -160,8 +160,12 @@ class CloudPlatform(Platform):
         """Return what the provider has of a machine's serial console; empty if nothing yet."""
 
     @abstractmethod
-    def power_cycle(self, machine: str) -> None:
-        """Cut a machine's power and switch it on again (``Instance.reset``)."""
+    def stop(self, machine: str) -> None:
+        """Begin to cut a machine's power."""
+
+    @abstractmethod
+    def start(self, machine: str) -> None:
+        """Begin to switch its power on again."""
 
     @abstractmethod
     def put(self, name: str, data: bytes, tags: Tags) -> str:
@@ -244,6 +248,14 @@ class CloudPlatform(Platform):
         """Return what the provider has of a machine's console."""
         return self.call.fresh(self.read_console, machine)
 
+    def power_cycle(self, machine: str, name: str) -> tuple[str, int]:
+        """Cut a machine's power and switch it on again; return where its SSH is now."""
+        self.call(self.stop, machine)
+        self._await(machine, name, Phase.STOPPED)
+        self.call(self.start, machine)
+        self._states.expect(machine)
+        return self._address(self._await(machine, name, Phase.RUNNING)), self.options.ssh_port
+
     # -- images ------------------------------------------------------------------------------------------------------
 
     def _shared_image(self, image: Image) -> str:
@@ -286,7 +298,7 @@ class CloudPlatform(Platform):
                 continue
             self._states.expect(machine)
             try:
-                return machine, kind, self._await_running(machine, tags.name, prepared.slowness)
+                return machine, kind, self._await(machine, tags.name, Phase.RUNNING)
             except CapacityError as e:
                 refused.append(f"{kind.name} in {zone}: {e}")
                 self._quietly(self.terminate, machine)
@@ -294,17 +306,26 @@ class CloudPlatform(Platform):
             raise ConfigError(f"no zone offers {', '.join(kind.name for kind in kinds)}")
         raise PlatformError(f"machine {tags.name}: no room anywhere: {'; '.join(refused)}")
 
-    def _await_running(self, machine: str, name: str, slowness: float) -> State:
-        def up() -> list[State]:
-            state = self.state_of(machine)
-            if state.phase in {Phase.STOPPED, Phase.GONE}:
-                error = CapacityError if state.no_room else PlatformError
-                raise error(f"machine {name} ({machine}) is {state.phase.value}: {state.reason or 'no reason given'}")
-            return [state] if state.phase is Phase.RUNNING and self._address(state) else []
+    def _await(self, machine: str, name: str, phase: Phase) -> State:
+        """Wait until a machine is in that phase, and has an address if it is to run.
 
-        limit, interval = Deadline(RUNNING_SECONDS * slowness), self.interval / 2
+        Raises:
+            CapacityError: it never came up for want of room.
+            PlatformError: it is gone, or the time is up.
+        """
+
+        def there() -> list[State]:
+            state = self.state_of(machine)
+            if state.phase is Phase.GONE and phase is not Phase.GONE:
+                error = CapacityError if state.no_room else PlatformError
+                raise error(f"machine {name} ({machine}) is gone: {state.reason or 'no reason given'}")
+            ready = state.phase is phase and (phase is not Phase.RUNNING or self._address(state))
+            return [state] if ready else []
+
+        limit, interval = Deadline(PHASE_SECONDS * self.options.slowness), self.interval / 2
+        what = f"machine {name} ({machine}) to be {phase.value}"
         try:
-            return wait_until(up, limit, what=f"machine {name} ({machine}) to run", interval=interval)[0]
+            return wait_until(there, limit, what=what, interval=interval)[0]
         except WaitTimeout as e:
             raise PlatformError(str(e)) from e
 
