@@ -197,8 +197,9 @@ class HostBackend(EC2Backend):
     def start_instances(self, instance_ids: list[str]) -> Any:
         """Switch instances on."""
         started = super().start_instances(instance_ids)
-        for one in instance_ids:
-            self.host.start(one)
+        for instance, _ in started:
+            self.host.start(instance.id)
+            instance.nics[0].public_ip = self.host.machines[instance.id].address
         return started
 
     def reboot_instances(self, instance_ids: list[str]) -> Any:
