@@ -85,6 +85,8 @@ class CloudPlatform(Platform):
 
     user_data_limit: ClassVar[int]
     types_table: ClassVar[Path]
+    remote: ClassVar[bool] = True
+    sweep_seconds: ClassVar[float] = 900.0
     interval: ClassVar[float] = STATE_SECONDS
     backoff: ClassVar[Backoff] = Backoff()
 

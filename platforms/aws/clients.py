@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import botocore.loaders
@@ -24,11 +24,12 @@ from kola.errors import ConfigError
 from kola.retry import Fault, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kola.cloud.tags import Tags
     from platforms.aws.options import Options
 
+T = TypeVar("T")
 _THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"}
 _BUSY = {
     *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "500", "502", "503"),
@@ -70,6 +71,24 @@ def _fault(code: str) -> Fault:
     if code in _GONE or code.endswith((".NotFound", "NotFoundException")):
         return Fault.MISSING
     return Fault.FATAL
+
+
+def once(make: Callable[[], T], duplicate: str, find: Callable[[], T]) -> Callable[[], T]:
+    """Return what makes something, or finds it where the error ``duplicate`` says that an earlier attempt made it.
+
+    The answer to that attempt was lost, or it would not be tried again.
+    """
+
+    @functools.wraps(make)
+    def attempt() -> T:
+        try:
+            return make()
+        except ClientError as e:
+            if e.response["Error"]["Code"] != duplicate:
+                raise
+            return find()
+
+    return attempt
 
 
 class Clients:
