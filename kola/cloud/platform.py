@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -309,10 +310,11 @@ class CloudPlatform(Platform):
     def _place(self, spec: MachineSpec, data: bytes, tags: Tags, prepared: Prepared) -> tuple[str, InstanceType, State]:
         """Make a machine in the first place that has room for it, and wait until it runs."""
         refused = []
+        nonce = secrets.token_hex(4)
         spread = int(hashlib.sha256(tags.name.encode()).hexdigest()[:4], 16)
         kinds = self._types(spec)
         for number, (kind, zone) in enumerate(placements(kinds, self._zones, spread)):
-            token = f"{tags.name}-{tags.created}-{number}"
+            token = f"{tags.name}-{nonce}-{number}"
             order = Order(tags.name, tags, token, prepared.image_ref, kind, zone, spec, data)
             try:
                 machine = self.call.fresh(self.create, order)

@@ -58,6 +58,7 @@ class Aws(CloudPlatform):
         super().__init__(options, arch, context)
         self._clients = Clients(options)
         self._bucket = options.bucket
+        self._resources = Resources(self._clients, self._bucket_name)
         self._group = options.security_group
 
     def classify(self, error: Exception) -> Verdict | None:
@@ -137,7 +138,7 @@ class Aws(CloudPlatform):
 
     def publish(self, image: Image, name: str, tags: Tags) -> str:
         """Upload an image and register it."""
-        bucket = self._ready_bucket()
+        bucket = self.call(self._make_bucket)
         publisher = images.Publisher(self._clients, self.options, self.call, bucket)
         publisher.interval, publisher.progress = self.interval, self.progress
         return publisher.publish(image, name, tags, self.arch.name, self.context.scratch)
@@ -151,9 +152,13 @@ class Aws(CloudPlatform):
 
     def put(self, name: str, data: bytes, tags: Tags) -> str:  # noqa: ARG002 - its tags say it
         """Store a config; only who knows the URL, which is signed, reads it."""
-        where = {"Bucket": self._ready_bucket(), "Key": images.object_key(tags, "config.ign.gz")}
-        self._clients.s3.put_object(**where, Body=data)
-        url: str = self._clients.s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_URL_SECONDS)
+        s3, where = self._clients.s3, {"Bucket": self._bucket_name(), "Key": images.object_key(tags, "config.ign.gz")}
+        try:
+            s3.put_object(**where, Body=data)
+        except s3.exceptions.NoSuchBucket:
+            self._make_bucket()
+            s3.put_object(**where, Body=data)
+        url: str = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_URL_SECONDS)
         return url
 
     def discard(self, name: str) -> None:
@@ -164,20 +169,18 @@ class Aws(CloudPlatform):
 
     def _bucket_name(self) -> str:
         if not self._bucket:
-            account = self.call(self._clients.sts.get_caller_identity)["Account"]
+            account = self._clients.sts.get_caller_identity()["Account"]
             self._bucket = f"kola-{account}-{self._clients.region}"
         return self._bucket
 
-    def _ready_bucket(self) -> str:
-        """Return the bucket, made if need be; it is nobody's in particular, and stays."""
+    def _make_bucket(self) -> str:
+        """Make the bucket if it is not there; it is nobody's in particular, and stays. Again does nothing."""
         s3, name = self._clients.s3, self._bucket_name()
-        try:
-            self.call(s3.head_bucket, Bucket=name)
-        except MissingError:
-            if self.options.bucket:
-                raise ConfigError(f"-P bucket={name}: no such bucket") from None
-            where = {} if self._clients.region == "us-east-1" else {"LocationConstraint": self._clients.region}
-            self.call(s3.create_bucket, Bucket=name, **({"CreateBucketConfiguration": where} if where else {}))
+        if self.options.bucket:
+            return name
+        region = self._clients.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        once(lambda: s3.create_bucket(Bucket=name, **where), "BucketAlreadyOwnedByYou", lambda: None)()
         return name
 
     # -- machines ----------------------------------------------------------------------------------------------------
@@ -213,7 +216,7 @@ class Aws(CloudPlatform):
     def states(self) -> Mapping[str, State]:
         """Return the states of this process's instances."""
         worker = [{"Name": "tag:kola-worker", "Values": [self.context.worker]}]
-        found = self._resources().of_run("describe_instances", "Reservations", self.context.run_id, Filters=worker)
+        found = self._resources.of_run("describe_instances", "Reservations", self.context.run_id, Filters=worker)
         return {one["InstanceId"]: _state(one) for reservation in found for one in reservation["Instances"]}
 
     def read_console(self, machine: str) -> str:
@@ -229,15 +232,12 @@ class Aws(CloudPlatform):
 
     def kinds(self) -> Sequence[Kind]:
         """Return what may be left, in the order in which it can go."""
-        return self._resources().kinds()
-
-    def _resources(self) -> Resources:
-        return Resources(self._clients, self._bucket_name())
+        return self._resources.kinds()
 
     def _security_group(self) -> str:
         """Return the group of the run; the controller made it."""
         if not self._group:
-            found = self._resources().of_run("describe_security_groups", "SecurityGroups", self.context.run_id)
+            found = self._resources.of_run("describe_security_groups", "SecurityGroups", self.context.run_id)
             groups = [one["GroupId"] for one in found]
             if not groups:
                 raise MissingError(f"the security group of run {self.context.run_id} is gone")
@@ -246,8 +246,8 @@ class Aws(CloudPlatform):
 
     def _request(self, order: Order) -> dict[str, Any]:
         options = self.options
-        if len(order.spec.disks) > len(_LETTERS) or any(disk.serial for disk in order.spec.disks):
-            raise ConfigError(f"platform aws: at most {len(_LETTERS)} extra disks, and none with a serial of its own")
+        if len(order.spec.disks) > len(_LETTERS):
+            raise ConfigError(f"platform aws: at most {len(_LETTERS)} extra disks")
         request: dict[str, Any] = {
             "ImageId": order.image,
             "InstanceType": order.kind.name,

@@ -21,7 +21,6 @@ POLICY = Path(__file__).parents[3] / "docs" / "aws-policy.json"
 S3_ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "CreateMultipartUpload": "PutObject",
-    "HeadBucket": "ListBucket",
     "HeadObject": "GetObject",
     "ListMultipartUploads": "ListBucketMultipartUploads",
     "ListObjectsV2": "ListBucket",
