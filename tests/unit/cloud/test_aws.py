@@ -32,7 +32,6 @@ S3_ACTIONS = {
 class TestAws(CloudContract):
     NAME: ClassVar[str] = "aws"
     CREATE: ClassVar[str] = "RunInstances"
-    LIST: ClassVar[str] = "DescribeInstances"
 
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
