@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
-from kola.retry import MissingError
+from kola.retry import CapacityError, MissingError
 from kola.spec import Capability
 from platforms.aws import clients, images
 from platforms.aws.clients import Clients, once, tag_list, tagged
@@ -60,6 +60,7 @@ class Aws(CloudPlatform):
         self._bucket = options.bucket
         self._resources = Resources(self._clients, self._bucket_name)
         self._group = options.security_group
+        self._subnets: dict[str, str] = {}  # by zone
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of boto3 means."""
@@ -198,8 +199,20 @@ class Aws(CloudPlatform):
 
     def create(self, order: Order) -> str:
         """Run one instance; the token sees that a repeated call makes no other one."""
-        made = self._clients.ec2.run_instances(**self._request(order))
+        made = self._clients.ec2.run_instances(**self._request(order, self._subnet(order.zone)))
         return str(made["Instances"][0]["InstanceId"])
+
+    def _subnet(self, zone: str) -> str:
+        """Return the user's subnet, or the default one of a zone."""
+        if self.options.subnet:
+            return str(self.options.subnet)
+        if zone not in self._subnets:
+            wanted = [{"Name": "default-for-az", "Values": ["true"]}, {"Name": "availability-zone", "Values": [zone]}]
+            found = self._clients.ec2.describe_subnets(Filters=wanted)["Subnets"]
+            if not found:
+                raise CapacityError(f"{zone} has no default subnet")
+            self._subnets[zone] = str(found[0]["SubnetId"])
+        return self._subnets[zone]
 
     def terminate(self, machine: str) -> None:
         """Terminate it; its volumes go with it."""
@@ -244,7 +257,7 @@ class Aws(CloudPlatform):
             self._group = groups[0]
         return self._group
 
-    def _request(self, order: Order) -> dict[str, Any]:
+    def _request(self, order: Order, subnet: str) -> dict[str, Any]:
         options = self.options
         if len(order.spec.disks) > len(_LETTERS):
             raise ConfigError(f"platform aws: at most {len(_LETTERS)} extra disks")
@@ -266,7 +279,7 @@ class Aws(CloudPlatform):
                     "Groups": [self._security_group()],
                     "AssociatePublicIpAddress": options.address == "public",
                     "DeleteOnTermination": True,
-                    **({"SubnetId": options.subnet} if options.subnet else {}),
+                    "SubnetId": subnet,
                 }
             ],
         }

@@ -51,8 +51,8 @@ class TestAws(CloudContract):
         allowed = {action.partition(":")[2] for statement in statements for action in statement["Action"]}
         called = {S3_ACTIONS.get(call, call) for call in cloud.rehearsal.faults.log}
         assert called <= allowed
-        # What the rehearsal has no occasion for: disks and interfaces go with their machines, no subnet, no profile.
-        spare = {"DeleteVolume", "DeleteNetworkInterface", "DescribeSubnets", "PassRole"}
+        # What the rehearsal has no occasion for: disks and interfaces go with their machines, no profile.
+        spare = {"DeleteVolume", "DeleteNetworkInterface", "PassRole"}
         # An upload that is given up, and the machine itself that fetches its config.
         assert allowed - called <= {*spare, "AbortMultipartUpload", "GetObject"}
 
