@@ -26,7 +26,7 @@ CONFIG = {"ignition": {"version": "3.0.0"}, "storage": {"files": [
 def test_provisioned(machine: Machine) -> None:
     assert machine.run("head -c 4 /etc/rehearsed").stdout == "aaaa"
     assert f"ignition.platform.id={%r}" in machine.run("cat /proc/cmdline").stdout
-    assert "Linux version" in machine.instance.console()
+    assert "login:" in machine.instance.console()
 """
 
 
