@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
-from kola.releaseimages import Located, from_build, from_stream
+from kola.releaseimages import Located, cloud_of_stream, from_build, from_stream
 from kola.releases import Releases, read_releases
 from kola.sources import Sources
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMS = (
     "testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], "
-    "build:DIR[@ID]"
+    "build:DIR[@ID]; on a cloud also cloud:ID, an image that it has already"
 )
 _METADATA_SCHEMA = 1
 _ANY = (r".*", "a string")
@@ -57,8 +57,8 @@ class Image:
 
     Attributes:
         path: a qcow2 or raw file, never compressed as a whole.
-        format: ``qcow2`` or ``raw``.
-        sha256: digest of that file.
+        format: ``qcow2`` or ``raw``; ``cloud`` for one that a provider has: then there is no file.
+        sha256: digest of that file; empty if there is none.
         reference: what the user asked for.
         name: such as ``testos`` or ``fedora-coreos``.
         version: of the operating system; empty if unknown.
@@ -136,10 +136,45 @@ def resolve(
     return image
 
 
+def of_cloud(reference: str, platform: str, region: str, arch: Arch, sources: Sources) -> Image | None:
+    """Find the image that a cloud has of a ``stream:``; None if that is no stream, or the cloud has only a file.
+
+    Args:
+        reference: as of ``resolve``.
+        platform: name of the cloud.
+        region: of it, where images have one.
+        arch: what the machines shall be.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: there is no such stream or release, or nothing for that cloud and region.
+    """
+    scheme, _, name = reference.partition(":")
+    if scheme != "stream":
+        return None
+    found = cloud_of_stream(name, platform, region, arch.name, sources)
+    if not found.reference:
+        return None
+    return Image(
+        path=Path(found.image),
+        format="cloud",
+        sha256="",
+        reference=f"cloud:{found.reference}",
+        name="fedora-coreos",
+        version=found.version,
+        build_id=found.version,
+        arch=arch.name,
+        distro="fcos",
+        stream=name.partition("@")[0],
+    )
+
+
 def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None, sources: Sources) -> Image:
     scheme, colon, rest = reference.partition(":")
     if scheme == "testos":
         return _test_os(reference, rest, cache, arch, progress)
+    if scheme == "cloud" and rest:
+        return Image(Path(rest), "cloud", "", reference)
     path = Path(reference).expanduser()
     if path.exists():
         return _from_path(reference, path, cache, progress)

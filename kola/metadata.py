@@ -68,6 +68,11 @@ class CloudImage:
     family: str = ""
     artifact: Artifact | None = None
 
+    @property
+    def reference(self) -> str:
+        """What the platform takes for the image; empty if there is a file."""
+        return f"projects/{self.project}/global/images/{self.image}" if self.project else self.image
+
 
 @dataclass(frozen=True)
 class Document:

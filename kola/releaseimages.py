@@ -107,6 +107,22 @@ def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]
     return metadata.cloud_images(*_published(name, sources), arch)
 
 
+def cloud_of_stream(name: str, platform: str, region: str, arch: str, sources: Sources) -> CloudImage:
+    """Return what one cloud has of a stream's newest release, or of another.
+
+    Args:
+        name: as of ``from_stream``.
+        platform: as the metadata calls it.
+        region: of the platform, where images have one.
+        arch: of the image.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: no such stream, release or architecture; nothing for that platform or region.
+    """
+    return metadata.cloud_image(*_published(name, sources), platform, arch, region)
+
+
 def _published(name: str, sources: Sources) -> tuple[bytes, str]:
     """Return the metadata of a stream, or of one of its releases, and where it is from."""
     stream, at, version = name.partition("@")

@@ -65,9 +65,7 @@ def _print_rows(rows: list[tuple[str, Any]]) -> None:
 def _where(cloud: CloudImage) -> str:
     if cloud.artifact is not None:
         return cloud.artifact.location
-    if cloud.project:
-        return f"projects/{cloud.project}/global/images/{cloud.image}"
-    return f"{cloud.image} {cloud.region}".rstrip()
+    return f"{cloud.reference} {cloud.region}".rstrip()
 
 
 def _say(line: str) -> None:

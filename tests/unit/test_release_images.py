@@ -21,7 +21,7 @@ from kola.cli import main
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
-from kola.images import Image, resolve
+from kola.images import Image, of_cloud, resolve
 from kola.releaseimages import release_of_stream
 from kola.sources import Sources
 
@@ -136,6 +136,24 @@ def published(packed: bytes, keys: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def asked(published: Published, path: str) -> int:
     return len(published.server.requests(path))
+
+
+def test_an_image_that_a_cloud_has_is_named_and_not_fetched(published: Published) -> None:
+    def of(reference: str, platform: str = "aws", region: str = "us-east-1") -> Image | None:
+        return of_cloud(reference, platform, region, get_arch("x86_64"), published.sources)
+
+    image = of("stream:stable")
+    assert image is not None
+    assert (image.format, image.reference, image.version) == ("cloud", "cloud:ami-1", VERSION)
+    assert published.downloads() == []
+    assert of("testos") is None
+    azure = {"release": VERSION, "formats": {"vhd.xz": {"disk": published.disk}}}
+    only_a_file = {"stream": "next", "architectures": {"x86_64": {"artifacts": {"azure": azure}, "images": {}}}}
+    published.server.add("/streams/next.json", json.dumps(only_a_file).encode())
+    assert of("stream:next", "azure", "") is None
+    for platform, region, problem in (("aws", "mars-1", "mars-1"), ("aws", "", "us-east-1"), ("moon", "", "moon")):
+        with pytest.raises(ConfigError, match=problem):
+            of("stream:stable", platform, region)
 
 
 def test_info_tells_what_clouds_have(published: Published, capsys: pytest.CaptureFixture[str]) -> None:
