@@ -152,7 +152,7 @@ class CloudHost:
         machine = Machine(machine_id, address, user_data, memory_mib, vcpus, dict(tags or {}))
         machine.running_at = time.monotonic() + self.slow_seconds
         if self.boots:
-            self._boot(machine, image, metadata, disk_gib, extra_gib, disc)
+            self._boot(machine, image, metadata, disk_gib, extra_gib, disc=disc)
         self.machines[machine_id] = machine
         return machine
 
@@ -194,6 +194,7 @@ class CloudHost:
         metadata: Callable[[Machine, Request], Response],
         disk_gib: int | None,
         extra_gib: Iterable[int],
+        *,
         disc: bytes | None,
     ) -> None:
         folder = self.folder / machine.id

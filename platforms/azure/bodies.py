@@ -43,7 +43,11 @@ def address(location: str, order: Order) -> dict[str, Any]:
         "location": location,
         "tags": order.tags.as_labels(),
         "sku": {"name": "Standard"},
-        "properties": {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4", "deleteOption": "Delete"},
+        "properties": {
+            "publicIPAllocationMethod": "Static",
+            "publicIPAddressVersion": "IPv4",
+            "deleteOption": "Delete",
+        },
     }
 
 

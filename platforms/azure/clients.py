@@ -61,9 +61,10 @@ def no_room(code: str) -> bool:
 def classify(error: Exception) -> Verdict | None:
     """Tell what an error of the SDK means; None for one that is not Azure's."""
     if isinstance(error, HttpResponseError) and error.response is not None:
-        code, message = _said(error)
+        code, message = said(error)
         status = error.status_code or 0
-        wait = error.response.headers.get("Retry-After", "")
+        headers: Any = getattr(error.response, "headers", {})
+        wait = headers.get("Retry-After", "")
         seconds = float(wait) if wait.isdecimal() else 0.0
         return Verdict(_fault(code, message, status), f"{code}: {_line(message)}", seconds)
     if isinstance(error, ServiceRequestError | ServiceResponseError):
@@ -73,7 +74,7 @@ def classify(error: Exception) -> Verdict | None:
     return None
 
 
-def _said(error: HttpResponseError) -> tuple[str, str]:
+def said(error: HttpResponseError) -> tuple[str, str]:
     """Return code and message: storage has them in headers, everybody else in the body."""
     described = error.error
     code = getattr(error, "error_code", None) or getattr(described, "code", None) or str(error.status_code)

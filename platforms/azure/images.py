@@ -1,4 +1,4 @@
-"""From a disk image on this host to a version in a gallery: sent as a VHD, registered, replicated; and ids of images."""
+"""From a disk image on this host to a version in a gallery: sent as a VHD and registered; ids of images."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ FORMS = (
 )
 _DEFINITION, _VERSION = "image", "1.0.0"
 _ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/Microsoft\.Compute/"
-    r"(images/(?P<image>[^/]+)|galleries/(?P<gallery>[^/]+)/images/(?P<definition>[^/]+)/versions/(?P<version>[^/]+))",
+    r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.Compute/"
+    r"(?:images/([^/]+)|galleries/([^/]+)/images/([^/]+)/versions/([^/]+))",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What an image's id says: of a managed image, or of a version in a gallery."""
+    """What an image's id says.
+
+    Attributes:
+        subscription: id.
+        names: of the resource group, and of a managed image, or of gallery, image and version.
+    """
 
     subscription: str
-    group: str
-    image: str | None
-    gallery: str | None
-    definition: str | None
-    version: str | None
+    names: tuple[str, ...]
 
 
 def parse(reference: str) -> Reference:
@@ -61,7 +62,8 @@ def parse(reference: str) -> Reference:
     found = _ID.fullmatch(reference)
     if found is None:
         raise ConfigError(f"--image cloud:{reference}: expected {FORMS}")
-    return Reference(**found.groupdict())
+    subscription, *names = (part for part in found.groups() if part is not None)
+    return Reference(subscription, tuple(names))
 
 
 def check(clients: Clients, call: Caller, reference: str, location: str, arch: str) -> None:
@@ -76,20 +78,19 @@ def check(clients: Clients, call: Caller, reference: str, location: str, arch: s
         return  # of another subscription only the machine's creation tells
     compute = clients.compute
     try:
-        if named.image is not None:
-            places = [call(compute.images.get, named.group, named.image).location]
+        if len(named.names) == 2:  # noqa: PLR2004 - group and managed image
+            places = [call(compute.images.get, *named.names).location]
             found_arch = "x64"  # managed images are for nothing else
         else:
-            names = (named.group, named.gallery, named.definition)
-            version = call(compute.gallery_image_versions.get, *names, named.version)
+            version = call(compute.gallery_image_versions.get, *named.names)
             places = [region.name for region in version.publishing_profile.target_regions]
-            found_arch = call(compute.gallery_images.get, *names).architecture or "x64"
+            found_arch = call(compute.gallery_images.get, *named.names[:-1]).architecture or "x64"
     except PlatformError as e:
         raise ConfigError(f"{where}: {e}") from e
     if location not in {_plain(place) for place in places}:
         raise ConfigError(f"{where}: is not in {location} but in {', '.join(places)}")
     if str(getattr(found_arch, "value", found_arch)) != ARCHITECTURES[arch]:
-        raise ConfigError(f"{where}: is for {found_arch}, the run is for {arch}")
+        raise ConfigError(f"{where}: is for another architecture than {arch}")
 
 
 def recipe(arch: str, location: str) -> str:
@@ -222,7 +223,9 @@ def _version(location: str, account: str, url: str) -> dict[str, Any]:
                 {"name": location, "regionalReplicaCount": 1, "storageAccountType": "Standard_LRS"},
             ],
         },
-        "storageProfile": {"osDiskImage": {"hostCaching": "ReadOnly", "source": {"storageAccountId": account, "uri": url}}},
+        "storageProfile": {
+            "osDiskImage": {"hostCaching": "ReadOnly", "source": {"storageAccountId": account, "uri": url}}
+        },
     }
 
 

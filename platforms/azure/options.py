@@ -9,7 +9,7 @@ from kola.cloud.options import CloudOptions
 
 @dataclass(frozen=True)
 class Options(CloudOptions):
-    """Options of the azure platform, beside those of every cloud. Credentials are found as by ``DefaultAzureCredential``.
+    """Options of the azure platform, beside those of every cloud; credentials are ``DefaultAzureCredential``'s.
 
     Attributes:
         subscription: its id; empty: that in ``AZURE_SUBSCRIPTION_ID``.

@@ -91,11 +91,15 @@ class Resources:
     def _definitions(self) -> Iterator[Any]:
         for gallery in self.galleries():
             if Tags.from_labels(gallery.tags or {}):
-                yield from self._clients.compute.gallery_images.list_by_gallery(*names_in(gallery.id))
+                for one in self._clients.compute.gallery_images.list_by_gallery(*names_in(gallery.id)):
+                    one.tags = gallery.tags  # they decide for all that is in it
+                    yield one
 
     def _versions(self) -> Iterator[Any]:
         for definition in self._definitions():
-            yield from self._clients.compute.gallery_image_versions.list_by_gallery_image(*names_in(definition.id))
+            for one in self._clients.compute.gallery_image_versions.list_by_gallery_image(*names_in(definition.id)):
+                one.tags = definition.tags
+                yield one
 
     def _network_kind(self, name: str, operations: Any) -> Kind:
         return self._kind(name, lambda: self._listed(operations, "list_all", "list"), operations.begin_delete)

@@ -12,6 +12,7 @@ from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_b
 
 from kola.retry import MissingError
 from platforms.azure import vhd
+from platforms.azure.clients import said
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,7 @@ def make_account(clients: Clients, group: str, name: str, location: str, tags: T
     try:
         account.service.create_container(CONTAINER)
     except ResourceExistsError as e:
-        if str(getattr(e.error_code, "value", e.error_code)) != "ContainerAlreadyExists":
+        if said(e)[0] != "ContainerAlreadyExists":
             raise
     return account
 

@@ -1,4 +1,4 @@
-"""Azure on this host: ARM, the token endpoint, blob storage and the metadata service, as far as the driver needs them."""
+"""Azure on this host: ARM, tokens, blob storage and the metadata service, as far as the driver needs them."""
 
 from rehearsal.azure.frontend import Azure
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug import Response
 
-from rehearsal.azure.types import GROUP, TYPES, ArmError, Type, references, validate
+from rehearsal.azure.kinds import GROUP, TYPES, ArmError, Type, references, validate
+from rehearsal.azure.paths import OPERATIONS, SUBSCRIPTION, Target, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 
     from rehearsal.azure.effects import Effects
 
-SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 _PAGE = 50
 _API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
-_VERBS = {"PUT": "CreateOrUpdate", "PATCH": "Update", "DELETE": "Delete", "POST": "Post", "GET": "Get"}
-_OPERATIONS = "microsoft.rehearsal"
 _GROUP_ID = 4
 """How many parts the id of a resource group has."""
 _TYPE_AT = 6
@@ -74,77 +72,6 @@ class Resource:
         return "Deleting" if self.gone_at is not None else "Failed" if self.failure else "Succeeded"
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a path means.
-
-    Attributes:
-        kind: the type; None: an operation, a provider or the list of sizes.
-        id: of a resource, or of what the listed ones are in.
-        listing: it is a list of them.
-        action: posted to a resource.
-    """
-
-    kind: Type | None
-    id: str
-    listing: bool = False
-    action: str = ""
-
-    def call(self, method: str) -> str:
-        """Return the name of a call."""
-        if self.kind is None:
-            return self.id
-        if self.action:
-            return f"{self.kind.label}.{self.action[0].upper()}{self.action[1:]}"
-        return f"{self.kind.label}.{'List' if self.listing else _VERBS.get(method, method)}"
-
-
-def target(path: str) -> Target:
-    """Understand a path.
-
-    Raises:
-        ArmError: it means nothing here.
-    """
-    unknown = ArmError(404, "InvalidResourceType", f"The resource type could not be found: {path}")
-    parts = path.strip("/").split("/")
-    if parts[0] != "subscriptions" or len(parts) < 3:  # noqa: PLR2004 - subscription and something in it
-        raise unknown
-    if parts[1].lower() != SUBSCRIPTION:
-        raise ArmError(404, "SubscriptionNotFound", f"The subscription '{parts[1]}' could not be found.")
-    parts[2] = parts[2].lower()
-    if parts[2] == "resourcegroups" and len(parts) <= _GROUP_ID:
-        listing = len(parts) < _GROUP_ID
-        return Target(GROUP, f"/subscriptions/{SUBSCRIPTION}" + ("" if listing else f"/resourceGroups/{parts[3]}"), listing)
-    within = _GROUP_ID if parts[2] == "resourcegroups" else 2
-    if parts[within].lower() != "providers" or len(parts) < within + 2:
-        raise unknown
-    provider, rest = parts[within + 1], parts[within + 2 :]
-    special = _special(provider.lower(), rest) if within == 2 else ""  # noqa: PLR2004
-    if special:
-        return Target(None, special)
-    spelled, types = next(((name, of) for name, of in TYPES.items() if name.lower() == provider.lower()), ("", {}))
-    kind, action = types.get("/".join(rest[::2]).lower()), ""
-    if kind is None and len(rest) % 2:
-        kind, action = types.get("/".join(rest[:-1:2]).lower()), rest.pop()
-        action = next((one for one in kind.actions if one.lower() == action.lower()), "") if kind else ""
-    if kind is None or (within == 2 and len(rest) != 1) or not (action or "/".join(rest[::2]).lower() == kind.name.lower()):  # noqa: PLR2004
-        raise unknown
-    base = f"/subscriptions/{SUBSCRIPTION}" + (f"/resourceGroups/{parts[3]}" if within == _GROUP_ID else "")
-    if len(rest) == 1:
-        return Target(kind, base, listing=True)
-    names = zip(kind.name.split("/"), rest[1::2], strict=False)
-    found = f"{base}/providers/{spelled}/" + "/".join(f"{one}/{name}" for one, name in names)
-    return Target(kind, found, listing=bool(len(rest) % 2), action=action)
-
-
-def _special(provider: str, rest: list[str]) -> str:
-    if provider == _OPERATIONS:
-        return "Operations.Get"
-    if not rest:
-        return "Providers.Get"
-    return "ResourceSkus.List" if (provider, rest[0].lower()) == ("microsoft.compute", "skus") else ""
-
-
 class Arm:
     """All resources of the one subscription.
 
@@ -169,7 +96,9 @@ class Arm:
             ArmError: it is refused.
         """
         if not _API_VERSION.fullmatch(request.args.get("api-version", "")):
-            raise ArmError(400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required.")
+            raise ArmError(
+                400, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required."
+            )
         wanted = target(request.path)
         with self._lock:
             self.purge()
@@ -259,6 +188,9 @@ class Arm:
         if kind is GROUP:
             return _json(self.shown(made), 201 if state else 200)
         shown = self.shown(made)
+        if state and kind.name == "storageAccounts":  # the one that says so by another header
+            version = request.args["api-version"]
+            return _json(None, 202, {"Location": f"{self.url}{made.id}?api-version={version}", "Retry-After": "0"})
         shown["properties"] |= state
         return _json(shown, 201 if state else 200, self._operation() if state else {})
 
@@ -271,7 +203,7 @@ class Arm:
         stands = [one for one in self.resources.values() if any(_is_in(ref, found.key) for ref in one.refers)]
         if found.kind.name == "galleries/images/versions":
             stands = []  # machines have a copy
-        if stands or next(self.inside(found.key), None):
+        if stands or any(True for _ in self.inside(found.key)):
             status, code = found.kind.in_use
             raise ArmError(status, code, f"{found.id} is in use: {[one.id for one in stands]}")
         lingers = found.kind.name == "virtualMachines"
@@ -279,6 +211,8 @@ class Arm:
             self._effects.ending(found)
         found.gone_at = found.gone_at or time.monotonic() + (self.linger if lingers else 0.0)
         self.purge()
+        if found.kind.name == "storageAccounts":
+            return Response(status=200)
         return Response(status=202, headers=self._operation())
 
     def _list(self, wanted: Target, request: Request) -> Response:
@@ -317,7 +251,7 @@ class Arm:
 
     def _operation(self) -> dict[str, str]:
         """Return the headers that say where a long operation can be asked for."""
-        path = f"/subscriptions/{SUBSCRIPTION}/providers/{_OPERATIONS}/operations/{next(self._operations)}"
+        path = f"/subscriptions/{SUBSCRIPTION}/providers/{OPERATIONS}/operations/{next(self._operations)}"
         where = f"{self.url}{path}?api-version=2020-01-01"
         return {"Azure-AsyncOperation": where, "Retry-After": "0"}
 

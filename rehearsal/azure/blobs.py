@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Response
 
+from rehearsal.azure.kinds import ArmError
 from rehearsal.azure.signing import allowed
-from rehearsal.azure.types import ArmError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from kola.errors import ConfigError, PlatformError
 from platforms.qemu.disks import qemu_img
 from rehearsal.azure import metadata
 from rehearsal.azure.blobs import Account, Blobs
-from rehearsal.azure.types import SIZES, TYPES, ZONES, ArmError
+from rehearsal.azure.kinds import SIZES, TYPES, ZONES, ArmError
 
 if TYPE_CHECKING:
     from rehearsal.azure.arm import Arm, Resource
@@ -153,7 +153,9 @@ class Effects:
     def posted(self, one: Resource, action: str, arm: Arm) -> tuple[int, dict[str, Any] | None]:
         """Do what was posted to a resource; return status and answer."""
         if action == "listKeys":
-            return 200, {"keys": [{"keyName": "key1", "value": self.blobs.accounts[one.name].key, "permissions": "FULL"}]}
+            return 200, {
+                "keys": [{"keyName": "key1", "value": self.blobs.accounts[one.name].key, "permissions": "FULL"}]
+            }
         if action == "retrieveBootDiagnosticsData":
             if not one.body["properties"].get("diagnosticsProfile", {}).get("bootDiagnostics", {}).get("enabled"):
                 raise ArmError(409, "OperationNotAllowed", "Boot diagnostics is not enabled")
@@ -201,7 +203,9 @@ class Effects:
     def _statuses(self, one: Resource) -> list[dict[str, str]]:
         machine: Machine | None = self.host.machines.get(one.name)
         if one.failure:
-            return [{"code": f"ProvisioningState/failed/{one.failure}", "level": "Error", "message": "Allocation failed."}]
+            return [
+                {"code": f"ProvisioningState/failed/{one.failure}", "level": "Error", "message": "Allocation failed."}
+            ]
         if one.gone_at is not None or machine is None:
             return [{"code": "ProvisioningState/deleting", "level": "Info"}]
         if machine.pending:

@@ -12,10 +12,11 @@ from xml.sax.saxutils import escape
 from werkzeug import Request, Response
 
 from rehearsal.azure import blobs, metadata
-from rehearsal.azure.arm import SUBSCRIPTION, Arm, target
+from rehearsal.azure.arm import Arm
 from rehearsal.azure.blobs import Blobs
 from rehearsal.azure.effects import CONSOLE, Effects
-from rehearsal.azure.types import GROUP, TYPES, ArmError
+from rehearsal.azure.kinds import GROUP, TYPES, ArmError
+from rehearsal.azure.paths import SUBSCRIPTION, target
 from rehearsal.faults import Trouble
 from rehearsal.frontend import FrontEnd
 
@@ -116,9 +117,7 @@ class Azure(FrontEnd):
         definition = f"{gallery}/images/image{len(self.host.images)}"
         common = {"location": LOCATION, "tags": {}}
         self.arm.make(compute["galleries"], gallery, dict(common))
-        self.arm.make(
-            compute["galleries/images"], definition, {**common, "properties": {"architecture": architecture}}
-        )
+        self.arm.make(compute["galleries/images"], definition, {**common, "properties": {"architecture": architecture}})
         regions = {"publishingProfile": {"targetRegions": [{"name": "West Europe"}]}}
         made = self.arm.make(
             compute["galleries/images/versions"], f"{definition}/versions/1.0.0", {**common, "properties": regions}
@@ -172,6 +171,7 @@ def _refusal(request: Request, error: ArmError) -> Response:
     if _is_arm(request) or request.path == _TOKENS:
         text = json.dumps({"error": {"code": error.code, "message": error.message}})
         return Response(text, error.status, content_type="application/json")
-    body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>'
+    said = f"<Code>{error.code}</Code><Message>{escape(error.message)}</Message>"
+    body = f'<?xml version="1.0" encoding="utf-8"?><Error>{said}</Error>'
     headers = {"x-ms-error-code": error.code}
     return Response(b"" if request.method == "HEAD" else body, error.status, headers, content_type="application/xml")

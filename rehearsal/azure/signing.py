@@ -1,5 +1,6 @@
-"""Who may use blob storage: requests signed with an account's key, and signed URLs. Source: Azure's "Authorize with Shared
-Key" and "Create a service SAS".
+"""Who may use blob storage: requests signed with an account's key, and signed URLs.
+
+Source: Azure's "Authorize with Shared Key" and "Create a service SAS".
 """
 
 from __future__ import annotations
