@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
+from kola.retry import Fault
 from kola.spec import Capability
 from platforms.azure import bodies, clients, images, storage
 from platforms.azure.clients import Clients
@@ -67,6 +69,7 @@ class Azure(CloudPlatform):
         self._resources = Resources(self._clients, options.resource_group)
         self._group: str = options.resource_group or f"kola-{context.run_id}"
         self._addresses: dict[str, tuple[str, str]] = {}
+        self._made: set[tuple[str, str]] = set()
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of the SDK means."""
@@ -207,21 +210,29 @@ class Azure(CloudPlatform):
         return self._offers.get(kind.name, [])
 
     def create(self, order: Order) -> str:
-        """Make address, interface and machine; a call that is repeated finds those that are there."""
-        network, name = self._clients.network, order.name
-        machine = self._id("Microsoft.Compute/virtualMachines", name).lower()
-        self._addresses.pop(machine, None)
-        request = bodies.machine(
-            self._location, order, self.options, self._id("Microsoft.Network/networkInterfaces", name), self._ssh_key
-        )
-        public = ""
-        if self.options.address == "public":
-            body = bodies.address(self._location, order)
-            public = network.public_ip_addresses.begin_create_or_update(self._group, name, body).result().id
-        body = bodies.interface(self._location, order, self._subnet, self._security_group, public)
-        network.network_interfaces.begin_create_or_update(self._group, name, body).result()
-        self._clients.compute.virtual_machines.begin_create_or_update(self._group, name, request, polling=False)
-        return machine
+        """Make address, interface and machine, of which none is made twice when this is called again."""
+        group, name, network = self._group, order.name, self._clients.network
+        machine = self._id("Microsoft.Compute/virtualMachines", name)
+        nic = self._id("Microsoft.Network/networkInterfaces", name)
+        public = self._id("Microsoft.Network/publicIPAddresses", name) if self.options.address == "public" else ""
+        request = bodies.machine(self._location, order, self.options, nic, self._ssh_key)
+        try:
+            if public and (order.token, public) not in self._made:
+                body = bodies.address(self._location, order)
+                network.public_ip_addresses.begin_create_or_update(group, name, body).result()
+                self._made.add((order.token, public))
+            if (order.token, nic) not in self._made:
+                body = bodies.interface(self._location, order, self._subnet, self._security_group, public)
+                network.network_interfaces.begin_create_or_update(group, name, body).result()
+                self._made.add((order.token, nic))
+            self._clients.compute.virtual_machines.begin_create_or_update(group, name, request, polling=False)
+        except HttpResponseError as e:  # the end of a machine before it, elsewhere, may have taken them along
+            verdict = clients.classify(e)
+            if verdict is not None and verdict.fault is Fault.MISSING:
+                self._made -= {(order.token, nic), (order.token, public)}
+            raise
+        self._addresses.pop(machine.lower(), None)
+        return machine.lower()
 
     def terminate(self, machine: str) -> None:
         """Delete it; disks, interface and address go with it."""
