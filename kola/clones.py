@@ -44,7 +44,7 @@ def clone_key(
     """Return the name of the saved machine that fits; no two machines that differ in anything share one.
 
     Args:
-        info: of the run: platform, architecture, image.
+        info: of the run: platform, architecture, image, what is added to all configs.
         platform: says what of this host matters (QEMU, accelerator, CPU).
         spec: of the machine.
         config: the test's own Ignition config; kola's additions count too, but for the keys, which are made anew.
@@ -53,7 +53,13 @@ def clone_key(
     """
     public = "ssh-ed25519 AAAA"
     any_key = KeyPair("", public)
-    whole = provision(config, client_key=public, host_key=any_key, capabilities=platform.capabilities)
+    whole = provision(
+        config,
+        client_key=public,
+        host_key=any_key,
+        capabilities=platform.capabilities,
+        additions=info.additions,
+    )
     parts = {
         "platform": info.platform,
         "arch": info.arch,

@@ -15,7 +15,7 @@ from kola.external import buckets, tree
 from kola.external.denylist import FILE as DENYLIST
 from kola.external.denylist import Denylist, Entry, parse_denylist
 from kola.external.metadata import Metadata
-from kola.external.model import NEEDS_INTERNET, TAG, ExternalTest, cannot_run, load, read_metadata
+from kola.external.model import NEEDS_INTERNET, PLATFORM_INDEPENDENT, TAG, ExternalTest, cannot_run, load, read_metadata
 from kola.external.tree import Found
 from kola.fixtures import NEEDS, RESERVATION, WARN
 from kola.rerun import AGAIN, TIMES
@@ -38,11 +38,16 @@ _BROKEN = pytest.StashKey[dict[str, str]]()
 
 @dataclass(frozen=True)
 class Target:
-    """What tests are collected for; empty if not known, as when only collecting."""
+    """What tests are collected for; empty if not known, as when only collecting.
+
+    Attributes:
+        platform_independent: whether tests with the tag of that name run on any platform.
+    """
 
     platform: str = ""
     arch: str = ""
     distro: str = ""
+    platform_independent: bool = False
 
 
 class ExternalTests:
@@ -168,7 +173,9 @@ class ExternalTests:
     ) -> ExternalTest | None:
         """Return a test that may be run; the config of one that is skipped whatever it is like is not even read."""
         found, metadata = item.stash[FOUND], item.stash[METADATA]
-        why = cannot_run(metadata, platform=target.platform, distro=target.distro)
+        forced = PLATFORM_INDEPENDENT if target.platform_independent else None
+        looked_at = replace(metadata, tags=tuple(tag for tag in metadata.tags if tag != forced))
+        why = cannot_run(looked_at, platform=target.platform, distro=target.distro)
         if not why and NEEDS_INTERNET in metadata.tags and not self.choice.internet:
             why = f"tag {NEEDS_INTERNET}, and --no-net is given"
         if why:

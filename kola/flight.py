@@ -85,8 +85,8 @@ class Reservation:
 
     @property
     def image(self) -> Image:
-        """What the run tests."""
-        return self.flight.info.image
+        """What the test's machines boot."""
+        return self.flight.launcher_of(self.needs).info.image
 
     @property
     def instances(self) -> list[Instance]:
@@ -126,7 +126,7 @@ class Reservation:
         if count > ready:
             first = len(self.running)
             indexes = range(first, first + count - ready)
-            self.flight.launcher.launch(wanted(self.needs, config, indexes, self.token.id), self.running)
+            self.flight.launcher_of(self.needs).launch(wanted(self.needs, config, indexes, self.token.id), self.running)
 
     def examine(self) -> list[tuple[Machine, list[Finding]]]:
         """Look at what each machine shows since it was last looked at."""
@@ -166,6 +166,9 @@ class Flight:
         self.progress = Progress(info.output / "progress.jsonl", worker)
         self.budget = Budget(info.scratch / "budget", info.budget_mib, worker)
         self.launcher = Launcher(info, platform, self.progress)
+        self.update_launcher = self.launcher
+        if info.from_image is not None:
+            self.update_launcher = Launcher(info.for_updates(), platform, self.progress, self.launcher.numbers)
         self.park = Park()
         kind = Kind(info.platform, info.arch, info.prepared.accelerator)
         self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
@@ -189,6 +192,10 @@ class Flight:
             stack.callback(self._end_parked)
             stack.callback(self._await_ending, 0)
             stack.callback(self._background.shutdown)
+
+    def launcher_of(self, needs: Needs) -> Launcher:
+        """Return what makes the machines of a test."""
+        return self.update_launcher if needs.from_image else self.launcher
 
     # -- admission ---------------------------------------------------------------------------------------------------
 
@@ -247,7 +254,7 @@ class Flight:
             return
         parked = self.park.holds(key, needs.machines, shared=shared)
         what = wanted(needs, needs.ignition, range(needs.machines), networks="")
-        if self._warming is None and not parked and self.launcher.can_clone(what):
+        if self._warming is None and not parked and self.launcher_of(needs).can_clone(what):
             self._warming = self._background.submit(self._warm, needs, nodeid, key, what)
 
     def _warm(self, needs: Needs, nodeid: str, key: str, what: Wanted) -> None:
@@ -258,7 +265,7 @@ class Flight:
             return
         running: list[Running] = []
         try:
-            self.launcher.launch(replace(what, networks=token.id), running)
+            self.launcher_of(needs).launch(replace(what, networks=token.id), running)
         except KolaError:  # the test itself will meet it, and say so
             Parked(key, tuple(running), token, used=False).end()
         except BaseException:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
-from kola.releaseimages import Located, Sources, from_build, from_stream
+from kola.releaseimages import Located, Sources, cloud_of_stream, from_build, from_stream
 from kola.releases import Releases, read_releases
 
 if TYPE_CHECKING:
@@ -130,6 +130,39 @@ def resolve(
     if image.arch and image.arch != arch.name:
         raise ConfigError(f"image {reference}: is for {image.arch}, but the architecture of this run is {arch.name}")
     return image
+
+
+def of_cloud(reference: str, platform: str, region: str, arch: Arch, sources: Sources) -> Image | None:
+    """Find the image that a cloud has of a ``stream:``; None if that is no stream, or the cloud has only a file.
+
+    Args:
+        reference: as of ``resolve``.
+        platform: name of the cloud.
+        region: of it, where images have one.
+        arch: what the machines shall be.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: there is no such stream or release, or nothing for that cloud and region.
+    """
+    scheme, _, name = reference.partition(":")
+    if scheme != "stream":
+        return None
+    found = cloud_of_stream(name, platform, region, arch.name, sources)
+    if not found.reference:
+        return None
+    return Image(
+        path=Path(found.image),
+        format="cloud",
+        sha256="",
+        reference=f"cloud:{found.reference}",
+        name="fedora-coreos",
+        version=found.version,
+        build_id=found.version,
+        arch=arch.name,
+        distro="fcos",
+        stream=name.partition("@")[0],
+    )
 
 
 def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None, sources: Sources) -> Image:

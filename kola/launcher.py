@@ -24,7 +24,7 @@ from kola.slots import Slots, boot_weight
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -98,9 +98,12 @@ class Launcher:
         info: of the run.
         platform: this process's driver.
         progress: told what becomes of each machine.
+        numbers: that its machines' names end with; shared by launchers whose machines are of one process.
     """
 
-    def __init__(self, info: RunInfo, platform: Platform, progress: Progress) -> None:
+    def __init__(
+        self, info: RunInfo, platform: Platform, progress: Progress, numbers: Iterator[int] | None = None
+    ) -> None:
         self.info = info
         self.platform = platform
         self.progress = progress
@@ -109,7 +112,7 @@ class Launcher:
         key_file = info.scratch / CLIENT_KEY
         self._access = Access(USER, read_client_key(key_file), "", key_file, info.scratch / KNOWN_HOSTS)
         self.slots = Slots(info.cache / "slots", available_cores(), SLOT_SECONDS)
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1) if numbers is None else numbers
         self.clones: Clones | None = None
         if info.clone and isinstance(platform, SnapshotPlatform):
             cache = CloneCache(info.cache / CLONE_FOLDER, info.clone_limits, lambda why: progress.say("clones", why))
@@ -224,6 +227,7 @@ class Launcher:
             client_key=boot.access.client_key.public,
             host_key=boot.host_key,
             capabilities=self.platform.capabilities,
+            additions=self.info.additions,
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
@@ -251,7 +255,7 @@ class Launcher:
     # -- both --------------------------------------------------------------------------------------------------------
 
     def _name(self) -> str:
-        return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self._numbers)}"
+        return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self.numbers)}"
 
     def _artifacts(self, name: str) -> Path:
         folder = self.info.output / "machines" / name

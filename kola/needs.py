@@ -19,6 +19,8 @@ from kola.errors import ConfigError
 from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
 
 Device = TypeVar("Device", Disk, Nic)
+UPDATES = "updates"
+"""What an image has, and a test of updates needs: it brings the releases that it can be updated to."""
 
 
 class Isolation(enum.StrEnum):
@@ -49,6 +51,7 @@ class Needs:
         covers: the class of bug that it would find, of ``kola.bugs``; empty if not said.
         skip_checks: rule id of ``kola.checks`` -> why this test does not care.
         timeout: seconds on a fast machine; scaled by accelerator and architecture.
+        from_image: whether its machines boot the image of ``--from-image``; not of its marker.
     """
 
     isolation: Isolation = Isolation.FRESH
@@ -63,11 +66,12 @@ class Needs:
     covers: str = ""
     skip_checks: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 600.0
+    from_image: bool = False
 
     def machine_key(self) -> str:
         """Equal for two tests exactly when one machine can serve both."""
         config = ignition.serialise(self.ignition).decode() if self.ignition else ""
-        parts = json.dumps([asdict(self.spec), config], sort_keys=True)
+        parts = json.dumps([asdict(self.spec), config, *(["from"] if self.from_image else [])], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 

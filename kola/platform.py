@@ -188,7 +188,9 @@ class Platform(ABC):
 
     @abstractmethod
     def prepare(self, image: Image | None) -> Prepared:
-        """Check that the platform is usable and make the image available on it; once a run, in the controller.
+        """Check that the platform is usable and make an image available on it, in the controller.
+
+        Called once for each image of a run: ``--image`` first, then ``--from-image`` if there is one.
 
         Raises:
             ConfigError: something that the user has to change.

@@ -116,7 +116,7 @@ class KolaPlugin:
             pytest.exit(f"platform {self.settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
         self.info = run.info
         self._flight = self._stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
-        self.recorder = Recorder(run.info)
+        self.recorder = Recorder(run.info, self.settings.tapfile)
         if reporter is not None and self.config.option.verbose >= 0:
             show = terminal.progress_printer(reporter)
             self._stack.enter_context(Follower(run.info.output / "progress.jsonl", show))

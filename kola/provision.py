@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ def provision(
     client_key: str,
     host_key: KeyPair,
     capabilities: Collection[Capability],
+    additions: ignition.Config | None = None,
 ) -> ignition.Config:
-    """Return the test's config with kola's additions; the test's own entries win.
+    """Return the test's config with kola's and the user's additions; the test's own entries win over kola's.
 
     Added: the run's public key for ``core``, the machine's SSH host key (so that the first connection is already
     verified), the units (``UNITS``) of the ports that the platform has, and no automatic updates.
@@ -40,6 +42,7 @@ def provision(
         client_key: public key line that may log in.
         host_key: the machine's own, made for it alone.
         capabilities: of the platform.
+        additions: what the user gave for all machines of the run, or None; wins over all else.
     """
     added = ignition.empty()
     added = ignition.add_user(added, USER, ssh_keys=(client_key,))
@@ -52,7 +55,7 @@ def provision(
     for capability, unit in UNITS.items():
         if capability in capabilities:
             added = ignition.add_unit(added, unit, _guest_file(unit), enabled=True)
-    return added if config is None else ignition.merge(added, config)
+    return reduce(ignition.merge, (part for part in (config, additions) if part is not None), added)
 
 
 def _guest_file(name: str) -> str:

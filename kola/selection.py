@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kola import ignition
+from kola.external.model import PLATFORM_INDEPENDENT
 from kola.needs import Needs, matches
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def skip_reason(
     capabilities: Collection[Capability],
     image: Image,
     fixtures: Collection[Capability] = (),
+    platform_independent: bool = False,
 ) -> str | None:
     """Return why the test cannot run on this target, or None.
 
@@ -32,9 +34,10 @@ def skip_reason(
         capabilities: what the platform can do.
         image: that is booted.
         fixtures: what the platform must be able to do for the test's fixtures.
+        platform_independent: whether tests with the tag of that name run on any platform.
     """
-    if not matches(needs.platforms, platform):
-        return f"not for platform {platform} (platforms: {' '.join(needs.platforms)})"
+    if why := _not_on(platform, needs, platform_independent=platform_independent):
+        return why
     if not matches(needs.architectures, arch):
         return f"not for architecture {arch} (architectures: {' '.join(needs.architectures)})"
     if missing := sorted((needs.spec.needs() | set(fixtures)) - set(capabilities)):
@@ -43,4 +46,12 @@ def skip_reason(
         return f"image {image.name or image.reference} lacks {', '.join(lacking)}"
     if needs.ignition is not None:
         return ignition.too_new_for(needs.ignition, image.ignition_max)
+    return None
+
+
+def _not_on(platform: str, needs: Needs, *, platform_independent: bool) -> str | None:
+    if not matches(needs.platforms, platform):
+        return f"not for platform {platform} (platforms: {' '.join(needs.platforms)})"
+    if PLATFORM_INDEPENDENT in needs.tags and platform != "qemu" and not platform_independent:
+        return f"tag {PLATFORM_INDEPENDENT}: run on qemu only"
     return None

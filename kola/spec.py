@@ -15,6 +15,8 @@ class Capability(enum.StrEnum):
     CONSOLE = "console"
     """Serial console output can be read."""
     EXTRA_DISKS = "extra-disks"
+    DISK_SERIALS = "disk-serials"
+    """The serial of an extra disk can be chosen."""
     EXTRA_NICS = "extra-nics"
     NETWORKS = "networks"
     """Extra network interfaces can be on a network of the test's own machines."""
@@ -105,6 +107,7 @@ class MachineSpec:
         """Return the capabilities that a platform must have for this spec."""
         wanted = {
             Capability.EXTRA_DISKS: self.disks,
+            Capability.DISK_SERIALS: any(disk.serial for disk in self.disks),
             Capability.EXTRA_NICS: self.nics,
             Capability.NETWORKS: any(nic.network for nic in self.nics),
             Capability.KERNEL_ARGS: self.kernel_args or self.first_boot_kernel_args,

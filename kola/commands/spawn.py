@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kola import options
-from kola.configs import read_config
-from kola.errors import ConfigError
+from kola.configs import read_given
 from kola.flight import Flight
 from kola.needs import Isolation, Needs
 from kola.progress import Follower
@@ -42,14 +41,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--wait", action="store_true", help="open no shell; end with Ctrl-C")
     end.add_argument("--keep", action="store_true", help="open no shell; leave it running for 24 h or until 'kola gc'")
-    parser.add_argument("--memory", type=int, metavar="MIB", help=f"default: {MachineSpec.memory_mib}")
-    parser.add_argument("--disk-size", type=int, metavar="GIB", help="default: the image's")
-    parser.add_argument("--add-disk", type=int, action="append", default=[], metavar="GIB", help="an empty disk more")
-    parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="of every boot")
+    parser.add_argument("--memory", type=int, metavar="MIB", help=f"memory (default: {MachineSpec.memory_mib})")
+    parser.add_argument("--disk-size", type=int, metavar="GIB", help="size of its disk (default: the image's)")
+    parser.add_argument(
+        "--add-disk", type=int, action="append", default=[], metavar="GIB", help="an empty disk more; may be repeated"
+    )
+    parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="kernel arguments of every boot")
     parser.add_argument("remote", nargs="*", metavar="COMMAND", help="run this instead of a shell, behind '--'")
     options.add_to(
         parser, "kola_platform", "kola_image", "kola_image_url", "kola_image_keys", "kola_arch",
-        "kola_platform_options", "kola_no_clone", "kola_cache", "kola_output", "kola_owner",
+        "kola_platform_options", "kola_append_butane", "kola_append_ignition", "kola_debug_systemd_unit",
+        "kola_no_clone", "kola_cache", "kola_output", "kola_owner", "kola_memory_budget",
     )  # fmt: skip
 
 
@@ -92,10 +94,6 @@ def _spec(args: argparse.Namespace) -> MachineSpec:
 
 
 def _config(args: argparse.Namespace) -> ignition.Config | None:
-    path = args.butane or args.ignition
-    if path is None:
-        return None
-    try:
-        return read_config(Path(path), is_butane=args.butane is not None)
-    except OSError as e:
-        raise ConfigError(f"{path}: {e.strerror}") from e
+    if args.butane is not None:
+        return read_given("--butane", Path(args.butane), is_butane=True)
+    return None if args.ignition is None else read_given("--ignition", Path(args.ignition), is_butane=False)

@@ -49,6 +49,7 @@ class Qemu(SnapshotPlatform):
         {
             Capability.CONSOLE,
             Capability.EXTRA_DISKS,
+            Capability.DISK_SERIALS,
             Capability.EXTRA_NICS,
             Capability.NETWORKS,
             Capability.KERNEL_ARGS,

@@ -62,6 +62,7 @@ LAYERS = {
     "signature": LEAVES,
     "slots": LEAVES,
     "spec": LEAVES,
+    "tap": LEAVES,
     "text": LEAVES,
     "tls": LEAVES,
     "updates": LEAVES,
@@ -97,6 +98,7 @@ LAYERS = {
     "runext": RUN,
     "runs": RUN,
     "units": RUN,
+    "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
     "cli": TOP,

@@ -45,7 +45,12 @@ def test_every_key_arrives() -> None:
     assert needs.spec == MachineSpec(
         2048, 1, 12, (Disk(5, "data"), Disk(1)), (Nic(), Nic("52:54:00:00:00:01")), ("quiet",), ("net.ifnames=0",)
     )
-    assert needs.spec.needs() == {Capability.EXTRA_DISKS, Capability.EXTRA_NICS, Capability.KERNEL_ARGS}
+    assert needs.spec.needs() == {
+        Capability.EXTRA_DISKS,
+        Capability.DISK_SERIALS,
+        Capability.EXTRA_NICS,
+        Capability.KERNEL_ARGS,
+    }
     assert (needs.isolation, needs.machines, needs.timeout) == (Isolation.FIRST_BOOT, 2, 30.0)
     assert (needs.platforms, needs.architectures, needs.tags, needs.needs) == (
         ("qemu",), ("!s390x",), ("slow",), ("podman",),
