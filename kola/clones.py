@@ -28,12 +28,8 @@ if TYPE_CHECKING:
     from kola.run import RunInfo
     from kola.spec import MachineSpec
 
-CLONE_FOLDER = "clones"
-"""Below the user's cache folder."""
 MACHINE, CLIENT_KEY, CONFIG = "machine", "client_key", "ignition.json"
 """In an entry's folder: what the platform wrote, the key that the machine lets in, its config without secrets."""
-CLONED = "cloned"
-"""What is said of a clone that is up."""
 DISK_SHARE_MIB = 512
 """What a saved machine may need beside its memory: the written part of its disks."""
 

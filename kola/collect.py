@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,6 +48,7 @@ class Target:
     arch: str = ""
     distro: str = ""
     platform_independent: bool = False
+    container: str = ""
 
 
 class ExternalTests:
@@ -132,6 +133,12 @@ class ExternalTests:
         item.stash[METADATA] = metadata = read_metadata(found)
         return self.choice.why_not(_name(item), (TAG, *metadata.tags), metadata.required_tag)
 
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Say why tests were deselected, to who asks for it."""
+        if config.option.collectonly and config.option.verbose > 0:
+            for name, why in self.out:
+                terminalreporter.write_line(f"not selected: {name}: {why}")
+
     def prepare(self, items: list[pytest.Item], target: Target, denylist: Denylist) -> list[str]:
         """Give every external test its needs, a reason to be skipped, or its share of a machine.
 
@@ -175,7 +182,7 @@ class ExternalTests:
         found, metadata = item.stash[FOUND], item.stash[METADATA]
         forced = PLATFORM_INDEPENDENT if target.platform_independent else None
         looked_at = replace(metadata, tags=tuple(tag for tag in metadata.tags if tag != forced))
-        why = cannot_run(looked_at, platform=target.platform, distro=target.distro)
+        why = cannot_run(looked_at, platform=target.platform, distro=target.distro, container=target.container)
         if not why and NEEDS_INTERNET in metadata.tags and not self.choice.internet:
             why = f"tag {NEEDS_INTERNET}, and --no-net is given"
         if why:
@@ -184,7 +191,8 @@ class ExternalTests:
         ends = metadata.grace_ends()
         if ends is not None and today < ends:
             item.stash.setdefault(WARN, f"only warns until {ends}, 30 days after its creation")
-        return load(found, metadata, configs)
+        test = load(found, metadata, configs)
+        return replace(test, container=Path(target.container)) if metadata.inject_container else test
 
 
 def _rule(item: pytest.Item, denylist: Denylist) -> bool:

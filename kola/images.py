@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
-from kola.releaseimages import Located, Sources, cloud_of_stream, from_build, from_stream
+from kola.releaseimages import Located, cloud_of_stream, from_build, from_stream
 from kola.releases import Releases, read_releases
+from kola.sources import Sources
 
 if TYPE_CHECKING:
     from kola.arch import Arch
@@ -68,6 +69,8 @@ class Image:
         ignition_max: the highest Ignition spec version that it understands, such as ``3.4.0``; None if unknown.
         capabilities: what its operating system has (``ostree``, ``podman``...); None if unknown, then all is assumed.
         updates: what it can be updated to; None if nothing is at hand.
+        container: file on this host with the same operating system as a container image, in an OCI archive; empty if
+            there is none.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class Image:
     ignition_max: str | None = None
     capabilities: frozenset[str] | None = None
     updates: Releases | None = None
+    container: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only."""
@@ -198,6 +202,7 @@ def _published(reference: str, located: Located, arch: Arch, cache: Path, progre
         arch=arch.name,
         distro="fcos",
         stream=artifact.stream or image.stream,
+        container=str(located.container.resolve()) if located.container is not None else image.container,
     )
 
 
@@ -239,6 +244,7 @@ def _from_path(reference: str, path: Path, cache: Path, progress: Progress | Non
         capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
         ignition_max=known.get("ignition_max"),
         updates=known.get("updates"),
+        container=known["updates"].releases[0].image if "updates" in known else "",
         **{name: known.get(name, "") for name in ("name", "version", "build_id", "arch", "distro", "stream")},
     )
 

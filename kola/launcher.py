@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from kola import health, ignition
 from kola.cgroup import available_cores
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CLONED, CONFIG, MACHINE, Clones
+from kola.clonecache import CLONE_FOLDER, CloneCache
+from kola.clones import CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
 from kola.keys import generate_key, read_client_key
 from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
+from kola.progress import CLONED
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
 from kola.slots import Slots, boot_weight
@@ -129,28 +130,32 @@ class Launcher:
             WaitTimeout: another process boots what could be cloned, and does not come to an end; or other machines
                 keep the cores busy.
         """
-        if self.clones is None or not wanted.clone:
+        clones = self._clones_of(wanted)
+        if clones is None:
             self._boot(wanted, [self._unsaved() for _ in wanted.indexes], running)
             return
         with contextlib.ExitStack() as claims:
             boots = []
             for index in wanted.indexes:  # always in this order: two tests never wait for each other
-                claim = claims.enter_context(self._claim(self.clones, wanted, index))
-                if not self._clone(self.clones, claim, wanted, running):
-                    access, host_key = self.clones.new_access(claim.key)
+                claim = claims.enter_context(self._claim(clones, wanted, index))
+                if not self._clone(clones, claim, wanted, running):
+                    access, host_key = clones.new_access(claim.key)
                     boots.append(Boot(access, host_key, claim))
             self._boot(wanted, boots, running)
 
     def can_clone(self, wanted: Wanted) -> bool:
         """Tell whether all these machines would be clones, as far as one can tell beforehand."""
-        clones = self.clones
-        return (
-            clones is not None
-            and wanted.clone
-            and all(clones.cache.peek(clones.key(wanted.spec, wanted.config, index)) for index in wanted.indexes)
+        clones = self._clones_of(wanted)
+        return clones is not None and all(
+            clones.cache.peek(clones.key(wanted.spec, wanted.config, index)) for index in wanted.indexes
         )
 
     # -- clones ------------------------------------------------------------------------------------------------------
+
+    def _clones_of(self, wanted: Wanted) -> Clones | None:
+        """Return what makes clones, if these machines may be some."""
+        clones = self.clones if wanted.clone else None
+        return clones if clones is not None and clones.platform.savable(wanted.spec) else None
 
     def _claim(self, clones: Clones, wanted: Wanted, index: int) -> AbstractContextManager[Claim]:
         key = clones.key(wanted.spec, wanted.config, index)
@@ -228,6 +233,7 @@ class Launcher:
             host_key=boot.host_key,
             capabilities=self.platform.capabilities,
             additions=self.info.additions,
+            binds=wanted.spec.binds,
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))

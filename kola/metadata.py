@@ -33,6 +33,8 @@ class Artifact:
         sha256: digest of that file.
         signature: URL of its detached OpenPGP signature; empty if there is none.
         unpacked_sha256: digest of the image in it; empty if not known.
+        container: path, relative to the metadata, of the same operating system as a container image in an OCI archive;
+            empty if there is none.
     """
 
     version: str
@@ -41,6 +43,7 @@ class Artifact:
     sha256: str
     signature: str = ""
     unpacked_sha256: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True)
@@ -302,6 +305,7 @@ def of_build(text: bytes, source: str) -> Artifact:
     """
     document = Document.parse(text, source)
     qemu = document.need("images", "qemu")
+    archive = _oci_archive(document.need("images"))
     labels = document.get("coreos-assembler.oci-labels")
     stream = labels.text("com.coreos.stream", "") if labels is not None else ""
     return Artifact(
@@ -310,6 +314,7 @@ def of_build(text: bytes, source: str) -> Artifact:
         qemu.text("path"),
         _digest(qemu, "sha256"),
         unpacked_sha256=_digest(qemu, "uncompressed-sha256", optional=True),
+        container=archive.text("path") if archive is not None else "",
     )
 
 
@@ -322,12 +327,16 @@ def release_of_build(text: bytes, source: str) -> tuple[Release, Artifact | None
     document = Document.parse(text, source)
     version, ref = document.text("buildid"), document.text("ref", "")
     release = Release(document.text("ostree-commit"), ref, version)
-    images = _object(document, "images")
-    archive = images.get("ostree") if images is not None else None
-    # Years ago it was a tar of an OSTree repository.
-    if archive is None or not archive.text("path").endswith(".ociarchive"):
+    archive = _oci_archive(_object(document, "images"))
+    if archive is None:
         return release, None
     return release, Artifact(version, "", archive.text("path"), _digest(archive, "sha256"))
+
+
+def _oci_archive(images: Document | None) -> Document | None:
+    """Return what is said of the operating system's container image; years ago it was a tar of an OSTree repository."""
+    archive = images.get("ostree") if images is not None else None
+    return archive if archive is not None and archive.text("path").endswith(".ociarchive") else None
 
 
 def _artifact(formats: Document, version: str, stream: str, names: tuple[str, ...] = _QEMU_FORMATS) -> Artifact:

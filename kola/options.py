@@ -16,7 +16,7 @@ from kola.configs import Additions
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
-from kola.releaseimages import BASE_URL, Sources
+from kola.sources import BASE_URL, Sources
 
 if TYPE_CHECKING:
     import argparse
@@ -289,7 +289,7 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _times(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise ConfigError(f"--multiply '{text}': expected a number from 1 on")
     return int(text)
 
@@ -343,7 +343,7 @@ def memory_budget(text: str | None) -> int:
     """
     if not text:
         return default_budget_mib()
-    match = re.fullmatch(r"(\d+)(%?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,12})(%?)", text.strip())
     if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
         raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
     return available_memory_mib() * int(match[1]) // 100 if match[2] else int(match[1])

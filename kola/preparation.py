@@ -13,9 +13,8 @@ from kola.collect import Target
 from kola.errors import ConfigError
 from kola.external.denylist import SKIP_CONSOLE_WARNINGS
 from kola.fixtures import NEEDS
-from kola.flight import memory_mib
 from kola.ignition_validate import validate_with_tool
-from kola.needs import UPDATES, parse_needs
+from kola.needs import UPDATES, memory_mib, parse_needs
 from kola.platform import load_platform, platform_names
 from kola.selection import skip_reason
 
@@ -33,7 +32,8 @@ def target_of(settings: Settings, info: RunInfo | None) -> Target:
         settings.platform or "",
         settings.arch.name,
         settings.distro or (image.distro if image else ""),
-        settings.platform_independent,
+        platform_independent=settings.platform_independent,
+        container=image.container if image else "",
     )
 
 
@@ -66,6 +66,7 @@ def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylis
         arch=info.arch,
         capabilities=load_platform(info.platform).capabilities,
         image=info.for_updates().image if needs.from_image else info.image,
+        lacks=info.prepared.lacks,
         fixtures=fixtures.capabilities(fixtures.used_by(item)),
         platform_independent=settings.platform_independent,
     )

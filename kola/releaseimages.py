@@ -10,37 +10,28 @@ from kola import metadata
 from kola.download import fetch_file, fetch_text
 from kola.errors import ConfigError
 from kola.signature import keys_at_hand, verify
+from kola.sources import UNSIGNED
 
 if TYPE_CHECKING:
     from kola.imagefile import Progress
     from kola.metadata import Artifact, CloudImage
     from kola.releases import Release
-
-BASE_URL = "https://builds.coreos.fedoraproject.org"
-"""Where Fedora CoreOS is published."""
-UNSIGNED = "none"
-"""Instead of keys: do without the signature."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where images come from, and who must have signed them.
-
-    Attributes:
-        url: of the server with streams and releases.
-        keys: file with the public keys, ``UNSIGNED``, or empty for Fedora's keys on this host.
-    """
-
-    url: str = BASE_URL
-    keys: str = ""
+    from kola.sources import Sources
 
 
 @dataclass(frozen=True)
 class Located:
-    """An image file on this host, as it was published, and what its metadata says of it."""
+    """An image file on this host, as it was published, and what its metadata says of it.
+
+    Attributes:
+        path: of the image.
+        artifact: what is said of it.
+        container: OCI archive on this host with the same operating system, or None.
+    """
 
     path: Path
     artifact: Artifact
+    container: Path | None = None
 
 
 def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Located:
@@ -186,7 +177,8 @@ def from_build(reference: str, arch: str) -> Located:
         path = plain
     if not path.exists():
         raise ConfigError(f"{meta}: names the image {artifact.location}, which is not there")
-    return Located(path, artifact)
+    container = meta.parent / artifact.container
+    return Located(path, artifact, container if container.is_file() else None)
 
 
 def release_of_build(reference: str, arch: str) -> Release:

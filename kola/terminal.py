@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola import checks
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CLONED
+from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.platform import load_platform
+from kola.progress import CLONED
 from kola.recording import SSH
 from kola.results import Outcome
 from kola.spec import Capability
@@ -153,12 +153,6 @@ def summary(reporter: Any, info: RunInfo, rates: list[str], bill: Sequence[str])
     if kept:
         reporter.write_line("kept machines end after 24 h, or with: kola gc")
     reporter.write_line(f"results: {_relative(info.output / 'results.json')}")
-
-
-def explain(reporter: Any, out: list[tuple[str, str]]) -> None:
-    """Say why tests were deselected."""
-    for name, why in out:
-        reporter.write_line(f"not selected: {name}: {why}")
 
 
 def _relative(path: Path) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from kola.arch import Arch
     from kola.imagefile import Progress
     from kola.images import Image
-    from kola.releaseimages import Sources
     from kola.releases import Release
+    from kola.sources import Sources
 
 
 def updated_to(

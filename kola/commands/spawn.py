@@ -16,7 +16,7 @@ from kola.needs import Isolation, Needs
 from kola.progress import Follower
 from kola.results import ExitCode
 from kola.run import start_run
-from kola.spec import Disk, MachineSpec
+from kola.spec import DISK_OPTIONS, MachineSpec, parse_bind, parse_disk
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -44,8 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=int, metavar="MIB", help=f"memory (default: {MachineSpec.memory_mib})")
     parser.add_argument("--disk-size", type=int, metavar="GIB", help="size of its disk (default: the image's)")
     parser.add_argument(
-        "--add-disk", type=int, action="append", default=[], metavar="GIB", help="an empty disk more; may be repeated"
-    )
+        "--add-disk", action="append", default=[], metavar="SIZE[:OPTIONS]",
+        help=f"an empty disk more, such as 5G or 5G:channel=nvme,4k; options: {DISK_OPTIONS}",
+    )  # fmt: skip
+    for flag, how in (("--bind-ro", "read-only"), ("--bind-rw", "writable")):
+        parser.add_argument(
+            flag, action="append", default=[], metavar="HOST,GUEST", help=f"mount a folder of this host there, {how}"
+        )
     parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="kernel arguments of every boot")
     parser.add_argument("remote", nargs="*", metavar="COMMAND", help="run this instead of a shell, behind '--'")
     options.add_to(
@@ -88,7 +93,12 @@ def _spec(args: argparse.Namespace) -> MachineSpec:
     return MachineSpec(
         memory_mib=args.memory or MachineSpec.memory_mib,
         disk_gib=args.disk_size,
-        disks=tuple(Disk(size) for size in args.add_disk),
+        disks=tuple(parse_disk(disk) for disk in args.add_disk),
+        binds=tuple(
+            parse_bind(bind, read_only=read_only)
+            for given, read_only in ((args.bind_ro, True), (args.bind_rw, False))
+            for bind in given
+        ),
         kernel_args=tuple(args.append_kernel_args.split()),
     )
 

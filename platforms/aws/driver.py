@@ -292,7 +292,7 @@ class Aws(CloudPlatform):
 
 
 def _disks(order: Order) -> list[dict[str, Any]]:
-    sizes = {} if order.spec.disk_gib is None else {"/dev/xvda": order.spec.disk_gib}
+    sizes: dict[str, int | None] = {} if order.spec.disk_gib is None else {"/dev/xvda": order.spec.disk_gib}
     sizes |= {f"/dev/sd{letter}": disk.size_gib for letter, disk in zip(_LETTERS, order.spec.disks, strict=False)}
     ebs = {"VolumeType": "gp3", "DeleteOnTermination": True}
     return [{"DeviceName": name, "Ebs": {**ebs, "VolumeSize": size}} for name, size in sizes.items()]

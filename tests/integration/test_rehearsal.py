@@ -56,9 +56,10 @@ def test_one_machine(cloud: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", ["basic", "selinux", "containers"])
+@pytest.mark.parametrize("suite", ["basic", "containers"])
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_suites(cloud: str, suite: str, tmp_path: Path) -> None:
+    """Not selinux: its machines have a disk with a serial, which clouds do not let one choose."""
     done, outcomes = rehearse(cloud, f"tests/external/{suite}", folder=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "passed" in outcomes.values()

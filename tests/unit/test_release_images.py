@@ -22,7 +22,8 @@ from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
 from kola.images import Image, of_cloud, resolve
-from kola.releaseimages import Sources, release_of_stream
+from kola.releaseimages import release_of_stream
+from kola.sources import Sources
 
 VERSION, OLDER = "42.20250901.3.0", "42.20250818.3.0"
 NAME = f"fedora-coreos-{VERSION}-qemu.x86_64.qcow2.xz"
@@ -364,6 +365,20 @@ def test_builds(make_build: Make) -> None:
     ]  # fmt: skip
     image = build(root / "builds")
     assert (image.stream, image.distro, image.format) == ("testing-devel", "fcos", "qcow2")
+
+
+def test_the_container_image_of_a_build(make_build: Make) -> None:
+    root = make_build("42.1")
+    assert build(root).container == ""
+    folder = root / "builds" / "42.1" / "x86_64"
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["images"]["ostree"] = {"path": "fcos.ociarchive"}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert build(root).container == ""  # is said to be there, and is not
+    (folder / "fcos.ociarchive").write_bytes(b"")
+    image = build(root)
+    assert image.container == str((folder / "fcos.ociarchive").resolve())
+    assert Image.from_plain(image.to_plain()) == image
 
 
 def test_build_of_one_architecture_only(make_build: Make) -> None:

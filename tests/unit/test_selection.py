@@ -54,6 +54,10 @@ def test_what_a_fixture_needs_of_the_platform() -> None:
     services = {Capability.HOST_SERVICES}
     assert skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, fixtures=services) is None
     assert skip_reason(needs, **target, capabilities={Capability.CONSOLE}) is None
+    lacks = {"host-services": "not today"}
+    lacking = skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, fixtures=services, lacks=lacks)
+    assert lacking == "platform aws lacks host-services (not today)"
+    assert skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, lacks=lacks) is None
     lacking = skip_reason(needs, **target, capabilities={Capability.CONSOLE}, fixtures=services)
     assert lacking == "platform aws lacks host-services"
 

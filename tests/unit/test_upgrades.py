@@ -20,9 +20,9 @@ from kola.keys import generate_key, write_client_key
 from kola.metadata import release_of_build
 from kola.needs import UPDATES, Needs
 from kola.platform import Prepared
-from kola.releaseimages import Sources
 from kola.releases import Release, Releases
 from kola.run import CLIENT_KEY, RunInfo
+from kola.sources import Sources
 from kola.upgrades import updated_to
 
 OLD, NEW, NEWER = ("a" * 64, "b" * 64, "c" * 64)

@@ -197,7 +197,7 @@ class CloudContract:
         else:
             assert len(failed) >= len(calls) - 3
 
-    @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT])
+    @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT, Trouble.GARBLED])
     def test_what_passes_does_not_hurt_at_any_call(self, cloud: Cloud, trouble: Trouble) -> None:
         faults = cloud.rehearsal.faults
         self.round_trip(cloud)
