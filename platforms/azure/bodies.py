@@ -124,8 +124,8 @@ def machine(location: str, order: Order, options: Options, nic: str, ssh_key: st
 
 def _storage(order: Order, options: Options) -> dict[str, Any]:
     spec, kind = order.spec, {"storageAccountType": options.disk_type}
-    if len(spec.disks) > _MOST_DISKS or any(disk.serial for disk in spec.disks):
-        raise ConfigError(f"platform azure: at most {_MOST_DISKS} extra disks, and none with a serial of its own")
+    if len(spec.disks) > _MOST_DISKS:
+        raise ConfigError(f"platform azure: at most {_MOST_DISKS} extra disks")
     root: dict[str, Any] = {
         "name": f"{order.name}-root",
         "createOption": "FromImage",

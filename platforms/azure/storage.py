@@ -94,11 +94,11 @@ def make_account(clients: Clients, group: str, name: str, location: str, tags: T
 
 
 def upload_disk(blob: Any, disk: Path, digest: str, call: Caller, progress: Progress | None = None) -> int:
-    """Send a raw disk as a fixed VHD; what the blob has of it already, from an attempt before, is not sent again.
+    """Send a disk as a fixed VHD; what the blob has of it already, from an attempt before, is not sent again.
 
     Args:
         blob: client of the page blob; it need not exist.
-        disk: raw.
+        disk: raw, or a fixed VHD.
         digest: of the image.
         call: tries again.
         progress: told of the bytes of the disk that are there.
@@ -106,7 +106,7 @@ def upload_disk(blob: Any, disk: Path, digest: str, call: Caller, progress: Prog
     Returns:
         How many bytes were sent.
     """
-    size = vhd.disk_bytes(disk.stat().st_size)
+    size = vhd.disk_bytes(disk)
     total = size + vhd.FOOTER_BYTES
     there = _written(blob, total, call)
     sent = 0

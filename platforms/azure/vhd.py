@@ -19,15 +19,24 @@ PIECE_BYTES = 4 << 20
 FOOTER_BYTES = 512
 _MIB = 1 << 20
 _SECTOR = 512
+_COOKIE = b"conectix"
 _FIXED = 2
 _NOWHERE = 0xFFFF_FFFF_FFFF_FFFF
 _FOOTER = struct.Struct(">8sIIQI4sI4sQQHBBII16sB427x")
 _MOST_SECTORS = 65535 * 16 * 255
 
 
-def disk_bytes(size: int) -> int:
-    """Return how large a disk is on Azure whose image has that size."""
-    return -(-size // _MIB) * _MIB
+def content_bytes(path: Path) -> int:
+    """Return how many bytes of a file are the disk: a fixed VHD has its footer behind that already."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - FOOTER_BYTES))
+        return size - FOOTER_BYTES if file.read(len(_COOKIE)) == _COOKIE else size
+
+
+def disk_bytes(path: Path) -> int:
+    """Return how large a disk is on Azure."""
+    return -(-content_bytes(path) // _MIB) * _MIB
 
 
 def footer(size: int, digest: str) -> bytes:
@@ -41,7 +50,7 @@ def footer(size: int, digest: str) -> bytes:
     def packed(checksum: int) -> bytes:
         cylinders, heads, sectors = _geometry(size // _SECTOR)
         return _FOOTER.pack(
-            b"conectix", 2, 0x00010000, _NOWHERE, 0, b"kola", 0x00010000, b"Wi2k",
+            _COOKIE, 2, 0x00010000, _NOWHERE, 0, b"kola", 0x00010000, b"Wi2k",
             size, size, cylinders, heads, sectors, _FIXED, checksum, uuid.UUID(hex=digest[:32]).bytes, 0,
         )  # fmt: skip
 
@@ -67,8 +76,8 @@ def _geometry(total: int) -> tuple[int, int, int]:
 
 
 def pieces(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield where there is data in a raw disk, and the data: at most a piece each, whole sectors, never zeros only."""
-    size = path.stat().st_size
+    """Yield where there is data in a disk, and the data: at most a piece each, whole sectors, never zeros only."""
+    size = content_bytes(path)
     with path.open("rb") as file:
         at = 0
         while at < size:
@@ -77,7 +86,7 @@ def pieces(path: Path) -> Iterator[tuple[int, bytes]]:
             except OSError:  # no more data
                 return
             at = found // PIECE_BYTES * PIECE_BYTES
-            data = os.pread(file.fileno(), PIECE_BYTES, at)
+            data = os.pread(file.fileno(), min(PIECE_BYTES, size - at), at)
             if data.strip(b"\0"):
                 yield at, data + bytes(-len(data) % _SECTOR)
             at += PIECE_BYTES

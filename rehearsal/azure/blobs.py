@@ -192,7 +192,7 @@ def content(request: Request, data: bytes, kind: str = "BlockBlob", size: int | 
     headers = {"x-ms-blob-type": kind, "ETag": '"0x1"', "Last-Modified": _NOW, "Accept-Ranges": "bytes"}
     found = _BYTES.fullmatch(request.headers.get("x-ms-range", request.headers.get("Range", "")))
     if request.method == "HEAD":
-        return Response(b"", headers={**headers, "Content-Length": str(total)}, content_type="application/octet-stream")
+        return Response(headers={**headers, "Content-Length": str(total)}, content_type="application/octet-stream")
     if found is None:
         return Response(data, headers=headers, content_type="application/octet-stream")
     begin, end = int(found[1]), min(int(found[2] or total), total - 1)

@@ -44,7 +44,8 @@ def _header_text(request: Request, account: str) -> str:
     ours = sorted((name.lower(), value) for name, value in request.headers.items() if name.lower().startswith("x-ms-"))
     query = "".join(f"\n{name.lower()}:{value}" for name, value in sorted(request.args.items()))
     lines = [request.method, *values, *(f"{name}:{value}" for name, value in ours)]
-    return "\n".join(lines) + f"\n/{account}{request.path}{query}"
+    path = str(request.environ["RAW_URI"]).partition("?")[0]  # as it was sent
+    return "\n".join(lines) + f"\n/{account}{path}{query}"
 
 
 def _url_text(request: Request, account: str) -> str:
