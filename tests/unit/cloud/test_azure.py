@@ -19,6 +19,7 @@ from kola.errors import ConfigError, PlatformError
 from kola.platform import Scope
 from kola.retry import Fault
 from kola.spec import Disk, MachineSpec
+from kola.wait import wait_until
 from platforms.azure import storage, vhd
 from platforms.azure.clients import classify
 from rehearsal.azure.paths import SUBSCRIPTION
@@ -113,6 +114,13 @@ class TestAzure(CloudContract):
         assert list(body["identity"]["userAssignedIdentities"]) == [identity]
         assert "securityProfile" not in body["properties"]
         assert "priority" not in body["properties"]
+
+    def test_what_belongs_to_a_machine_goes_with_it_without_a_sweep(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        before = cloud.left()
+        with cloud.driver().launch(MachineSpec(disks=(Disk(1),)), IGNITION, MACHINE, prepared):
+            assert len(cloud.left()) == len(before) + 6  # machine twice, interface, address, two disks
+        wait_until(lambda: cloud.left() == before, 5, interval=0.05)
 
     def test_a_private_address_needs_no_public_one(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
