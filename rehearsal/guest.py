@@ -36,6 +36,7 @@ class Guest:
         ssh: address and port here that lead to its port 22.
         metadata_port: port of 127.0.0.1 that answers as its metadata service.
         spawner: one thread that lives as long as the host: QEMU dies with the thread that started it.
+        disc: image of the disc in its CD-ROM drive; None: it has no drive.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Guest:
         ssh: tuple[str, int],
         metadata_port: int,
         spawner: Executor,
+        disc: Path | None = None,
     ) -> None:
         self.console = folder / "console.txt"
         self._log = folder / "qemu.log"
@@ -79,6 +81,10 @@ class Guest:
         for disk in disks:
             path = str(disk).replace(",", ",,")
             self._command += ["-drive", f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={path}"]
+        if disc is not None:
+            path = str(disc).replace(",", ",,")
+            self._command += ["-drive", f"if=none,id=disc,media=cdrom,readonly=on,format=raw,file={path}"]
+            self._command += ["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=disc"]
 
     def start(self) -> None:
         """Switch the power on."""

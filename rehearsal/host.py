@@ -138,8 +138,9 @@ class CloudHost:
         disk_gib: int | None = None,
         extra_gib: Sequence[int] = (),
         tags: dict[str, str] | None = None,
+        disc: bytes | None = None,
     ) -> Machine:
-        """Make a machine of an image and switch it on.
+        """Make a machine of an image and switch it on; the image of a disc is in its CD-ROM drive.
 
         Raises:
             PlatformError: there is no such image, or QEMU does not start.
@@ -151,7 +152,7 @@ class CloudHost:
         machine = Machine(machine_id, address, user_data, memory_mib, vcpus, dict(tags or {}))
         machine.running_at = time.monotonic() + self.slow_seconds
         if self.boots:
-            self._boot(machine, image, metadata, disk_gib, extra_gib)
+            self._boot(machine, image, metadata, disk_gib, extra_gib, disc=disc)
         self.machines[machine_id] = machine
         return machine
 
@@ -193,6 +194,8 @@ class CloudHost:
         metadata: Callable[[Machine, Request], Response],
         disk_gib: int | None,
         extra_gib: Iterable[int],
+        *,
+        disc: bytes | None,
     ) -> None:
         folder = self.folder / machine.id
         folder.mkdir()
@@ -203,6 +206,9 @@ class CloudHost:
         for number, size in enumerate(extra_gib, start=1):
             files.append(folder / f"disk{number}.qcow2")
             disks.make_empty(files[-1], size)
+        drive = None if disc is None else folder / "disc.iso"
+        if drive is not None and disc is not None:
+            drive.write_bytes(disc)
         port = machine.closers.enter_context(_metadata_server(machine, metadata))
         machine.guest = Guest(
             folder,
@@ -214,6 +220,7 @@ class CloudHost:
             ssh=(machine.address, self.ssh_port),
             metadata_port=port,
             spawner=self._spawner,
+            disc=drive,
         )
         machine.guest.start()
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CLOUDS = ["aws"]
+CLOUDS = ["aws", "azure"]
 SUITE = """
 import pytest
 
