@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kola.arch import Arch
     from kola.errors import Loss
+    from kola.imagefile import Progress
     from kola.images import Image
     from kola.spec import Capability, MachineSpec
 
@@ -173,6 +174,8 @@ class Platform(ABC):
     capabilities: ClassVar[frozenset[Capability]]
     ignition_platform: ClassVar[str]
     host_address: ClassVar[str] = ""
+    progress: Progress | None = None
+    """Told of long steps of ``prepare``: ``(what, done, in all)``; set by who wants to know."""
 
     def __init__(self, options: Any, arch: Arch, context: RunContext) -> None:
         self.options = options

@@ -16,11 +16,12 @@ from kola.cloud.options import words
 from kola.cloud.sizes import Size, choose, placements, read_table
 from kola.cloud.states import Phase, States
 from kola.cloud.sweep import find, sweep
-from kola.cloud.tags import Tags, covered
+from kola.cloud.tags import Tags, covered, label
 from kola.cloud.userdata import fit
 from kola.errors import ConfigError, KolaError, PlatformError, WaitTimeout
-from kola.platform import Platform, Prepared
-from kola.retry import Caller, CapacityError, MissingError, Verdict
+from kola.platform import Platform, Prepared, Scope
+from kola.retry import Backoff, Caller, CapacityError, MissingError, Verdict
+from kola.spec import MachineSpec
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from kola.cloud.states import State
     from kola.cloud.sweep import Found, Kind
     from kola.images import Image
-    from kola.platform import Instance, RunContext, Scope
-    from kola.spec import MachineSpec
+    from kola.platform import Instance, RunContext
 
 PHASE_SECONDS = 600.0
 """How long a provider may take to give a machine power and an address, or to take them."""
@@ -80,15 +80,17 @@ class CloudPlatform(Platform):
         user_data_limit: of the provider, in bytes.
         types_table: TOML file of its instance types.
         interval: seconds between two looks at something that takes its time.
+        backoff: how calls are tried again.
     """
 
     user_data_limit: ClassVar[int]
     types_table: ClassVar[Path]
-    interval: float = STATE_SECONDS
+    interval: ClassVar[float] = STATE_SECONDS
+    backoff: ClassVar[Backoff] = Backoff()
 
     def __init__(self, options: CloudOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
-        self.call = Caller(self.classify)
+        self.call = Caller(self.classify, self.backoff)
         self._states = States(lambda: self.call(self.states), self.interval)
 
     # -- what a driver supplies --------------------------------------------------------------------------------------
@@ -185,8 +187,12 @@ class CloudPlatform(Platform):
         """See who we are, and make the image available; see ``Platform.prepare``."""
         if image is None:
             raise ConfigError(f"platform {self.name} needs an image: --image=cloud:ID, or one of this host")
-        types = self._types(2, 1536)
-        notes = [self.identify(), f"instance types: {', '.join(kind.name for kind in types)}"]
+        types = self._types(MachineSpec())
+        notes = [
+            f"{self.identify()}, owner {label(self.context.owner)}",
+            f"instance types: {', '.join(kind.name for kind in types)}",
+        ]
+        self._check_sweep()
         if image.format == "cloud":
             reference = image.reference.partition(":")[2]
             self.check_image(reference)
@@ -256,6 +262,19 @@ class CloudPlatform(Platform):
         self._states.expect(machine)
         return self._address(self._await(machine, name, Phase.RUNNING)), self.options.ssh_port
 
+    def _check_sweep(self) -> None:
+        """See that everything that may be left can be found: what could not be swept is not made.
+
+        Raises:
+            ConfigError: it is not allowed.
+        """
+        try:
+            self.find(Scope(self.context.owner, self.context.run_id))
+        except PlatformError as e:
+            raise ConfigError(
+                f"platform {self.name}: {e}; a sweep could not find what is left, see docs/clouds.md"
+            ) from e
+
     # -- images ------------------------------------------------------------------------------------------------------
 
     def _shared_image(self, image: Image) -> str:
@@ -272,10 +291,10 @@ class CloudPlatform(Platform):
 
     # -- machines ----------------------------------------------------------------------------------------------------
 
-    def _types(self, vcpus: int, memory_mib: int) -> list[InstanceType]:
+    def _types(self, spec: MachineSpec) -> list[InstanceType]:
         options = self.options
         table = read_table(Path(options.types_file) if options.types_file else self.types_table)
-        size = Size(self.arch.name, vcpus, memory_mib, frozenset(words(options.features)))
+        size = Size(self.arch.name, spec.vcpus, spec.memory_mib, frozenset(words(options.features)))
         return choose(table, size, words(options.instance_types))
 
     def _zones(self, kind: InstanceType) -> Sequence[str]:
@@ -287,7 +306,7 @@ class CloudPlatform(Platform):
         """Make a machine in the first place that has room for it, and wait until it runs."""
         refused = []
         spread = int(hashlib.sha256(tags.name.encode()).hexdigest()[:4], 16)
-        kinds = self._types(spec.vcpus, spec.memory_mib)
+        kinds = self._types(spec)
         for number, (kind, zone) in enumerate(placements(kinds, self._zones, spread)):
             token = f"{tags.name}-{tags.created}-{number}"
             order = Order(tags.name, tags, token, prepared.image_ref, kind, zone, spec, data)

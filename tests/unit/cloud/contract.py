@@ -1,0 +1,260 @@
+"""What every cloud driver must do, whatever goes wrong; a subclass a cloud (``NAME``), collected where it is.
+
+Every call of the SDK goes over HTTP to a rehearsed cloud. What the names of its calls are, only ``CREATE`` and ``LIST``
+know: patterns of the call that makes a machine and of the one that lists machines.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+
+from kola.errors import ConfigError, KolaError, PlatformError
+from kola.platform import Prepared, Scope
+from kola.spec import Disk, MachineSpec
+from kola.wait import wait_until
+from rehearsal.faults import Trouble
+from tests.unit.cloud.conftest import Cloud
+
+IGNITION = b'{"ignition":{"version":"3.0.0"}}'
+MACHINE = "kola-run1-gw0-1"
+SPEC = MachineSpec()
+RUN = Scope("Release.Team", "run1")
+
+
+class CloudContract:
+    """Tests of one driver."""
+
+    NAME: ClassVar[str]
+    CREATE: ClassVar[str]
+    LIST: ClassVar[str]
+
+    def round_trip(self, cloud: Cloud, prepared: Prepared | None = None) -> None:
+        """Prepare, launch one machine and end it, as a run with one worker."""
+        if prepared is None:
+            prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            assert instance.lost() is None
+
+    def sweep(self, cloud: Cloud) -> list[str]:
+        """Sweep as the end of the run does."""
+        return cloud.driver(worker="reaper").sweep(RUN)
+
+    # -- all is well -------------------------------------------------------------------------------------------------
+
+    def test_a_machine_from_preflight_to_nothing(self, cloud: Cloud) -> None:
+        controller = cloud.driver(worker="main")
+        prepared = controller.prepare(cloud.published)
+        assert prepared.accelerator == "cloud"
+        assert prepared.image_ref == cloud.rehearsal.images[0]
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            (machine,) = cloud.rehearsal.host.machines.values()
+            assert machine.user_data == IGNITION
+            assert (instance.address, instance.port) == (machine.address, cloud.rehearsal.host.ssh_port)
+            assert instance.lost() is None
+            assert instance.console() == ""
+            found = controller.find(RUN)
+            mine = {one.id: one.tags for kind in found.values() for one in kind}
+            assert len(mine) >= len([one for one in cloud.left() if not one.startswith("machine")])  # all is tagged
+            tags = mine[instance.id]
+            assert tags.name == MACHINE
+            assert abs(tags.created - time.time()) < 60
+            assert tags.ttl == 24 * 3600
+        assert cloud.rehearsal.host.machines == {}
+        self.sweep(cloud)
+        assert cloud.left() == []
+        assert controller.summary()[0].startswith("0.0")
+
+    def test_a_sweep_takes_everything_once(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            instance.keep()
+        assert cloud.left() != []
+        assert any(instance.id in line for line in self.sweep(cloud))
+        assert cloud.left() == []
+        assert self.sweep(cloud) == []
+
+    def test_a_sweep_leaves_others_alone(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            instance.keep()
+        before = cloud.left()
+        reaper = cloud.driver(worker="reaper")
+        for scope in (
+            Scope("Release-Team", "run1"),
+            Scope("someone", older_than=0),
+            Scope("Release.Team", "run2"),
+            Scope("Release.Team", older_than=3600),
+            Scope("Release.Team", "run1", worker="gw1"),
+            Scope("Release.Team", "run1", keep=frozenset({MACHINE})),
+        ):
+            assert reaper.sweep(scope) == []
+            assert cloud.left() == before
+        assert reaper.sweep(replace(RUN, worker="gw0")) != []  # its machine, not what all share
+        assert cloud.rehearsal.host.machines == {}
+        reaper.sweep(Scope("Release.Team", older_than=-1))
+        assert cloud.left() == []
+
+    def test_a_sweep_needs_a_run_or_an_age(self) -> None:
+        with pytest.raises(ConfigError, match="say which run"):
+            Scope("Release.Team")
+
+    def test_an_image_of_this_host_is_uploaded_once_and_kept_by_digest(self, cloud: Cloud) -> None:
+        first = cloud.driver(worker="main").prepare(cloud.local)
+        again = cloud.driver(run="run2", worker="main").prepare(cloud.local)
+        assert first.image_ref == again.image_ref
+        other = cloud.driver(run="run3", worker="main").prepare(replace(cloud.local, sha256="6" * 64))
+        assert other.image_ref != first.image_ref
+        for run in ("run1", "run2", "run3"):
+            cloud.driver(worker="reaper").sweep(Scope("Release.Team", run))
+        cloud.driver(worker="main").check_image(first.image_ref)  # still there
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        assert cloud.left() == []
+
+    def test_an_image_of_which_nobody_wants_more_goes_with_the_run(self, cloud: Cloud) -> None:
+        cloud.driver(worker="main", image_days="0").prepare(cloud.local)
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    @pytest.mark.parametrize("size", [3_000, 200_000])
+    def test_a_config_over_the_limit(self, cloud: Cloud, size: int) -> None:
+        """It is packed, or put where the machine can fetch it, and deleted again."""
+        driver = cloud.driver()
+        type(driver).user_data_limit = 2_000
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        text = (
+            "".join(f"{number * number * 7919 % 1_000_003:x}" for number in range(size // 5))
+            if size > 9000
+            else "a" * size
+        )
+        config = b'{"ignition":{"version":"3.0.0"},"x":"' + text.encode() + b'"}'
+        with driver.launch(SPEC, config, MACHINE, prepared):
+            (machine,) = cloud.rehearsal.host.machines.values()
+            assert len(machine.user_data) <= 2_000
+            stored = [one for one in cloud.left() if "config.ign" in one]
+            assert len(stored) == (1 if size > 9000 else 0)
+        assert [one for one in cloud.left() if "config.ign" in one] == []
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_extra_disks_go_with_their_machine(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(MachineSpec(disks=(Disk(1), Disk(2))), IGNITION, MACHINE, prepared):
+            pass
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_the_power_is_cut_and_switched_on(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            (machine,) = cloud.rehearsal.host.machines.values()
+            before = machine.running_at
+            instance.reset()
+            assert machine.running_at > before
+            assert instance.lost() is None
+            assert instance.address == machine.address
+
+    # -- what goes wrong ---------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("trouble", [Trouble.DENIED, Trouble.LOST, Trouble.EXPIRED])
+    @pytest.mark.parametrize("image", ["published", "local"])
+    def test_a_failure_at_any_call_leaves_nothing(self, cloud: Cloud, trouble: Trouble, image: str) -> None:
+        """At every call of a run, from the preflight to the end of its machine."""
+
+        def run() -> None:
+            prepared = cloud.driver(worker="main", image_days="0").prepare(getattr(cloud, image))
+            self.round_trip(cloud, prepared)
+
+        faults = cloud.rehearsal.faults
+        run()
+        calls = list(faults.log)
+        self.sweep(cloud)
+        assert cloud.left() == []
+        failed = 0
+        for index in range(len(calls)):
+            faults.clear()
+            faults.inject(trouble, after=index)
+            try:
+                run()
+            except KolaError:
+                failed += 1
+            assert len(faults.log) > index, f"only {len(faults.log)} calls"
+            faults.clear()
+            self.sweep(cloud)
+            assert cloud.left() == [], f"after {trouble} at call {index} ({calls[index]})"
+        # Only the end of a machine, whose last words may be lost, goes on without an answer.
+        assert failed >= len(calls) - 3 if trouble is not Trouble.LOST else failed == 0
+
+    @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT])
+    def test_what_passes_does_not_hurt_at_any_call(self, cloud: Cloud, trouble: Trouble) -> None:
+        faults = cloud.rehearsal.faults
+        self.round_trip(cloud)
+        calls = len(faults.log)
+        self.sweep(cloud)
+        for index in range(calls):
+            faults.clear()
+            faults.inject(trouble, after=index, times=2)
+            self.round_trip(cloud)
+            self.sweep(cloud)
+            assert cloud.left() == []
+
+    def test_no_room_here_but_there(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=3)
+        self.round_trip(cloud, prepared)
+        assert sum(1 for call in cloud.rehearsal.faults.log if call == self.CREATE) == 4
+
+    @pytest.mark.parametrize("trouble", [Trouble.CAPACITY, Trouble.QUOTA])
+    def test_no_room_anywhere_is_the_providers_failure(self, cloud: Cloud, trouble: Trouble) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.faults.inject(trouble, self.CREATE, times=10_000)
+        with pytest.raises(PlatformError, match=f"machine {MACHINE}: no room anywhere: "):
+            self.round_trip(cloud, prepared)
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_a_provider_that_is_down_is_given_up(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.faults.inject(Trouble.ERROR, self.CREATE, times=10_000)
+        with pytest.raises(PlatformError, match=r"attempts in \d+ s"):
+            self.round_trip(cloud, prepared)
+
+    def test_what_was_just_made_is_not_known_yet(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.faults.inject(Trouble.MISSING, self.CREATE, times=2)
+        self.round_trip(cloud, prepared)
+
+    def test_a_machine_that_takes_its_time(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.host.slow_seconds = 0.5
+        began = time.monotonic()
+        self.round_trip(cloud, prepared)
+        assert time.monotonic() - began >= 0.5
+
+    def test_a_machine_that_dies(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            (machine,) = cloud.rehearsal.host.machines.values()
+            machine.state = "off"
+            loss = wait_until(instance.lost, 5, interval=0.02)
+            assert loss is not None
+            assert loss.kind == "exit"
+            assert "stopped" in loss.summary
+
+    def test_the_wrong_credentials(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.break_credentials(monkeypatch)
+        with pytest.raises(ConfigError, match="credentials"):
+            cloud.driver(worker="main").prepare(cloud.published)
+        assert cloud.left() == []
+
+    def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the SDK find credentials that the cloud does not know."""
+        raise NotImplementedError
+
+    def test_an_image_that_is_not_there(self, cloud: Cloud) -> None:
+        missing = replace(cloud.published, reference="cloud:ami-00000000000000000")
+        with pytest.raises(ConfigError, match=r"^--image cloud:ami-00000000000000000: "):
+            cloud.driver(worker="main").prepare(missing)
