@@ -57,7 +57,9 @@ class Clients:
             raise ConfigError("platform gcp: no project: -P project=ID, or GOOGLE_CLOUD_PROJECT")
         self.project: str = options.project or found
         self.who: str = (
-            getattr(self.credentials, "service_account_email", "") or getattr(self.credentials, "account", "") or "a user"
+            getattr(self.credentials, "service_account_email", "")
+            or getattr(self.credentials, "account", "")
+            or "a user"
         )
         self._limit = _OPERATION_SECONDS * options.slowness
         self._interval = interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -93,9 +94,7 @@ class Gcp(CloudPlatform):
         """Find the project and the region, and see what we may do there."""
         clients, region = self._clients, self.options.region
         if self.arch.name not in ARCHITECTURES:
-            raise ConfigError(
-                f"platform gcp: architecture {self.arch.name}; allowed: {', '.join(ARCHITECTURES)}"
-            )
+            raise ConfigError(f"platform gcp: architecture {self.arch.name}; allowed: {', '.join(ARCHITECTURES)}")
         try:
             self.call(clients.ask, clients.projects.get)
         except PlatformError as e:
@@ -108,7 +107,9 @@ class Gcp(CloudPlatform):
             found = self.call(clients.ask, clients.regions.get, region=region)
         except MissingError as e:
             raise ConfigError(f"-P region={region}: no such region: {e}") from e
-        cpus = [f", {quota.usage:.0f} of {quota.limit:.0f} CPUs in use" for quota in found.quotas if quota.metric == "CPUS"]
+        cpus = [
+            f", {quota.usage:.0f} of {quota.limit:.0f} CPUs in use" for quota in found.quotas if quota.metric == "CPUS"
+        ]
         return f"{clients.who}, project {clients.project} in {region}{''.join(cpus[:1])}"
 
     def _check_permissions(self) -> None:
@@ -210,10 +211,8 @@ class Gcp(CloudPlatform):
             "request_id": token_id(order.token),
             "instance_resource": request.instance(order, name, self.options),
         }
-        try:
+        with contextlib.suppress(Conflict):  # of that name, which is of this token, is none but our own
             clients.done(clients.ask(clients.instances.insert_unary, **wanted))
-        except Conflict:  # of that name, which is of this token, is none but our own
-            pass
         return f"{order.zone}/{name}"
 
     def terminate(self, machine: str) -> None:

@@ -229,4 +229,3 @@ def raw_disk(image: Image, scratch: Path) -> Iterator[Path]:
         with target.open("r+b") as file:
             file.truncate(-(-size // _GIB) * _GIB)
         yield target
-

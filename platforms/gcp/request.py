@@ -105,10 +105,11 @@ def _disks(order: Order, options: Options, labels: dict[str, str]) -> list[dict[
     boot: dict[str, Any] = {**common, "source_image": order.image}
     if order.spec.disk_gib is not None:
         boot["disk_size_gb"] = order.spec.disk_gib
-    disks: list[dict[str, Any]] = [{"boot": True, "auto_delete": True, "initialize_params": boot}]
-    for disk in extra:
-        disks.append({"auto_delete": True, "initialize_params": {**common, "disk_size_gb": disk.size_gib}})
-    return disks
+    more = [{**common, "disk_size_gb": disk.size_gib} for disk in extra]
+    return [
+        {"boot": True, "auto_delete": True, "initialize_params": boot},
+        *({"auto_delete": True, "initialize_params": disk} for disk in more),
+    ]
 
 
 def _interface(options: Options) -> dict[str, Any]:

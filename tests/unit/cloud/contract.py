@@ -39,6 +39,10 @@ class CloudContract:
         with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
             assert instance.lost() is None
 
+    def survives(self, trouble: Trouble, call: str) -> bool:  # noqa: ARG002 - a cloud may look at it
+        """Tell whether the driver gets over this trouble, once, at this call."""
+        return trouble is Trouble.LOST
+
     def sweep(self, cloud: Cloud) -> list[str]:
         """Sweep as the end of the run does."""
         return cloud.driver(worker="reaper").sweep(RUN)
@@ -58,7 +62,8 @@ class CloudContract:
             assert instance.console() == ""
             found = controller.find(RUN)
             mine = {one.id: one.tags for kind in found.values() for one in kind}
-            assert len(mine) >= len([one for one in cloud.left() if not one.startswith("machine")])  # all is tagged
+            made = [one for one in cloud.left() if not one.startswith("machine")]
+            assert sum(map(len, found.values())) >= len(made)  # all is tagged
             tags = mine[instance.id]
             assert tags.name == MACHINE
             assert abs(tags.created - time.time()) < 60
@@ -169,10 +174,12 @@ class CloudContract:
             self.round_trip(cloud, prepared)
 
         faults = cloud.rehearsal.faults
-        run()
-        calls = list(faults.log)
-        self.sweep(cloud)
-        assert cloud.left() == []
+        for _ in range(2):  # the first one makes what stays: a bucket
+            faults.clear()
+            run()
+            calls = list(faults.log)
+            self.sweep(cloud)
+            assert cloud.left() == []
         failed = 0
         for index in range(len(calls)):
             faults.clear()
@@ -186,7 +193,8 @@ class CloudContract:
             self.sweep(cloud)
             assert cloud.left() == [], f"after {trouble} at call {index} ({calls[index]})"
         # Only the end of a machine, whose last words may be lost, goes on without an answer.
-        assert failed >= len(calls) - 3 if trouble is not Trouble.LOST else failed == 0
+        expected = sum(not self.survives(trouble, call) for call in calls)
+        assert expected - 3 <= failed <= expected
 
     @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT])
     def test_what_passes_does_not_hurt_at_any_call(self, cloud: Cloud, trouble: Trouble) -> None:
