@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import google.auth
-import requests
 from google.api_core.exceptions import from_http_response
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
@@ -20,6 +19,8 @@ from platforms.gcp.errors import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import requests
 
     from platforms.gcp.options import Options
 
@@ -55,7 +56,7 @@ class Clients:
             raise ConfigError(f"platform gcp: no usable credentials: {e}; see docs/gcp.md") from e
         if not (options.project or found):
             raise ConfigError("platform gcp: no project: -P project=ID, or GOOGLE_CLOUD_PROJECT")
-        self.project: str = options.project or found
+        self.project: str = options.project or str(found)
         self.who: str = (
             getattr(self.credentials, "service_account_email", "")
             or getattr(self.credentials, "account", "")

@@ -182,8 +182,8 @@ class Gcp(CloudPlatform):
         """Store a config; only who knows the URL, which is signed, reads it."""
         if not isinstance(self._clients.credentials, Signing):
             raise ConfigError(
-                f"the Ignition config is larger than {self.user_data_limit} bytes, and {self._clients.who} cannot sign a "
-                "URL for it: use the credentials of a service account, see docs/gcp.md"
+                f"the Ignition config is larger than {self.user_data_limit} bytes, and {self._clients.who} cannot sign "
+                "a URL for it: use the credentials of a service account, see docs/gcp.md"
             )
         self._store.ready()
         blob = self._store.blob(tags, _CONFIG)

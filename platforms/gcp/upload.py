@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from google.api_core.exceptions import from_http_status
 
@@ -38,7 +38,7 @@ class Upload:
         self._there = 0  # bytes that have arrived
         self._unsure = False
 
-    def send(self, stream: BinaryIO, told: Callable[[int], object], close: Callable[[], object]) -> int:
+    def send(self, stream: IO[bytes], told: Callable[[int], object], close: Callable[[], object]) -> int:
         """Send a stream.
 
         Args:
@@ -72,11 +72,11 @@ class Upload:
         while self._there < start + len(piece):
             if self._there < start:
                 raise PlatformError(f"upload: Cloud Storage has lost what it had from byte {self._there} on")
-            rest = memoryview(piece)[self._there - start :]
+            rest = piece[self._there - start :]
             self._there = self._put(rest, f"{self._there}-{start + len(piece) - 1}/{total}", start + len(piece))
         self._unsure = False
 
-    def _put(self, data: bytes | memoryview, which: str, end: int) -> int:
+    def _put(self, data: bytes, which: str, end: int) -> int:
         """Send something and return how many bytes have arrived in all."""
         headers = {"Content-Range": f"bytes {which}", "Content-Length": str(len(data))}
         answer = self._session.put(self._url, data=data, headers=headers, timeout=_SECONDS, allow_redirects=False)
