@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMS = (
     "testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], "
-    "build:DIR[@ID]"
+    "build:DIR[@ID]; on a cloud also cloud:ID, an image that it has already"
 )
 _METADATA_SCHEMA = 1
 _ANY = (r".*", "a string")
@@ -56,8 +56,8 @@ class Image:
 
     Attributes:
         path: a qcow2 or raw file, never compressed as a whole.
-        format: ``qcow2`` or ``raw``.
-        sha256: digest of that file.
+        format: ``qcow2`` or ``raw``; ``cloud`` for one that a provider has: then there is no file.
+        sha256: digest of that file; empty if there is none.
         reference: what the user asked for.
         name: such as ``testos`` or ``fedora-coreos``.
         version: of the operating system; empty if unknown.
@@ -136,6 +136,8 @@ def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None,
     scheme, colon, rest = reference.partition(":")
     if scheme == "testos":
         return _test_os(reference, rest, cache, arch, progress)
+    if scheme == "cloud" and rest:
+        return Image(Path(rest), "cloud", "", reference)
     path = Path(reference).expanduser()
     if path.exists():
         return _from_path(reference, path, cache, progress)

@@ -43,13 +43,13 @@ class Option:
 
 
 OPTIONS = (
-    Option("--platform", "kola_platform", "boot machines on this platform: qemu, or package.module:Class", "NAME"),
+    Option("--platform", "kola_platform", "boot machines on this platform: qemu, aws, or package.module:Class", "NAME"),
     Option("--arch", "kola_arch", "architecture of the machines (default: this host's)", "ARCH"),
     Option(
         "--image",
         "kola_image",
         "what to boot: testos[:VARIANT], stream:NAME[@VERSION], build:DIR[@ID], or the path of a qcow2 or raw image "
-        "(.xz and .gz accepted)",
+        "(.xz and .gz accepted); on a cloud also cloud:ID",
         "IMAGE",
     ),
     Option("--image-url", "kola_image_url", f"server of stream: images (default: {BASE_URL})", "URL"),

@@ -167,6 +167,8 @@ class Platform(ABC):
         ignition_platform: value of ``ignition.platform.id`` that guests see.
         host_address: under which address a guest reaches what listens on this host's 127.0.0.1, at the same port (with
             ``Capability.HOST_SERVICES`` only).
+        remote: machines take nothing of this host, and an image may be one that the provider has (``cloud:ID``).
+        sweep_seconds: how long the sweep at the end of a run may take.
     """
 
     name: ClassVar[str]
@@ -174,6 +176,8 @@ class Platform(ABC):
     capabilities: ClassVar[frozenset[Capability]]
     ignition_platform: ClassVar[str]
     host_address: ClassVar[str] = ""
+    remote: ClassVar[bool] = False
+    sweep_seconds: ClassVar[float] = 120.0
     progress: Progress | None = None
     """Told of long steps of ``prepare``: ``(what, done, in all)``; set by who wants to know."""
 

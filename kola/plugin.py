@@ -356,7 +356,8 @@ class KolaPlugin:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Provider errors in full, kept machines with their SSH lines, and where everything is."""
         if self.info is not None and self.recorder is not None:
-            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()))
+            bill = () if self._flight is None else self._flight.platform.summary()
+            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()), bill)
         if self.config.option.collectonly and self.config.option.verbose > 0:
             terminal.explain(terminalreporter, self.external.out)
 

@@ -107,6 +107,8 @@ class Run:
     reaper: Reaper
 
 
+REMOTE_MIB = 1 << 30
+"""The budget where machines take no memory of this host: as good as none."""
 CLIENT_KEY = "ssh/id_ed25519"
 KNOWN_HOSTS = "ssh/known_hosts"
 
@@ -134,6 +136,10 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         settings.image, cache=settings.cache, arch=settings.arch, progress=progress, sources=settings.sources
     )
 
+    if image.format == "cloud" and not platform_class.remote:
+        raise ConfigError(
+            f"--image {settings.image}: platform {settings.platform} is no cloud; accepted: {images.FORMS}"
+        )
     run_id = secrets.token_hex(4)
     info = RunInfo(
         run_id=run_id,
@@ -146,7 +152,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         output=_output_folder(settings.output, run_id),
         scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
         cache=settings.cache,
-        budget_mib=settings.memory_budget_mib,
+        budget_mib=REMOTE_MIB if platform_class.remote else settings.memory_budget_mib,
         keep_machines=settings.keep_machines,
         workers=workers,
         clone=settings.clone,
@@ -161,6 +167,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         raise
     with reaper:  # from here on it is the reaper who removes the scratch folder
         platform = info.load("main")
+        platform.progress = progress
+        reaper.patience = platform.sweep_seconds
         prepared = platform.prepare(image)
         write_client_key(info.scratch / CLIENT_KEY, generate_key())
         yield Run(dataclasses.replace(info, prepared=prepared), platform, reaper)

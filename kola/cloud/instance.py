@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kola.cloud.jump import Way
     from kola.cloud.states import State
     from kola.platform import Usage
 
@@ -33,8 +34,8 @@ class Provider(Protocol):
         """Return what the provider has of its serial console: all of it, or the end."""
         ...
 
-    def power_cycle(self, machine: str, name: str) -> tuple[str, int]:
-        """Cut its power and switch it on again; return address and port of its SSH, which may be others."""
+    def power_cycle(self, machine: str, name: str) -> str:
+        """Cut its power and switch it on again; return its address, which may be another one."""
         ...
 
 
@@ -60,21 +61,23 @@ class CloudInstance:
     Args:
         machine: the provider's id.
         name: kola's.
-        where: address and port of its SSH.
+        address: the provider's word for where it is.
+        way: leads there from this host.
         provider: the driver.
-        transcript: file of the run that the console is written to.
     """
 
+    transcript: Path | None = None
+    """File of the run that the console is written to."""
     macs: Sequence[str] = ()
     journal_path: Path | None = None
 
-    def __init__(self, machine: str, name: str, where: tuple[str, int], provider: Provider, transcript: Path) -> None:
+    def __init__(self, machine: str, name: str, address: str, way: Way, provider: Provider) -> None:
         self.id = machine
         self.name = name
-        self.address, self.port = where
+        self.address, self.port = way.to(address)
         self.kept = False
+        self._way = way
         self._provider = provider
-        self._transcript = transcript
         self._console = ""
         self._forgotten = 0  # what was there when the power was cut
         self._looked = 0.0
@@ -86,7 +89,8 @@ class CloudInstance:
         with self._lock:
             self._console = joined(self._console, self._provider.console_of(self.id))
             self._looked = time.monotonic()
-            self._transcript.write_text(self._console, encoding="utf-8", errors="replace")
+            if self.transcript is not None:
+                self.transcript.write_text(self._console, encoding="utf-8", errors="replace")
             return self._console
 
     def ready_signals(self) -> int:
@@ -110,7 +114,7 @@ class CloudInstance:
             PlatformError: the provider does not.
         """
         self._forgotten = len(self.console())
-        self.address, self.port = self._provider.power_cycle(self.id, self.name)
+        self.address, self.port = self._way.to(self._provider.power_cycle(self.id, self.name))
         self._loss = None
 
     def keep(self) -> None:

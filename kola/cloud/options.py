@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kola.cloud.jump import JUMP_HOST
 from kola.errors import ConfigError
 
 ADDRESSES = ("public", "private")
@@ -20,7 +21,7 @@ class CloudOptions:
         features: of the instance type, separated by commas: ``nested``, ``confidential``...
         spot: use spare capacity, which is cheaper and may be taken away.
         address: over which of its addresses a machine is reached: ``public`` or ``private``.
-        jump_host: ``USER@HOST`` through which it is reached.
+        jump_host: ``[USER@]HOST[:PORT]`` through which it is reached, by the user's ssh.
         ssh_port: where the machines' SSH is.
         ttl_hours: how long a machine may be needed; written into its tags.
         image_days: how long an uploaded image is of use to later runs, in days; 0 deletes it with the run.
@@ -46,6 +47,8 @@ class CloudOptions:
             raise ConfigError(f"-P address={self.address}: allowed: {', '.join(ADDRESSES)}")
         if not 0 < self.ssh_port < 65536:  # noqa: PLR2004 - ports
             raise ConfigError(f"-P ssh-port={self.ssh_port}: allowed: 1 to 65535")
+        if self.jump_host and not JUMP_HOST.fullmatch(self.jump_host):
+            raise ConfigError(f"-P jump-host={self.jump_host}: expected [USER@]HOST[:PORT]")
         if self.slowness < 1:
             raise ConfigError(f"-P slowness={self.slowness}: at least 1")
         if self.ttl_hours <= 0 or self.image_days < 0:

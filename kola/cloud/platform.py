@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kola.cloud import hours
 from kola.cloud.instance import CloudInstance
+from kola.cloud.jump import Way
 from kola.cloud.options import words
 from kola.cloud.sizes import Size, choose, placements, read_table
 from kola.cloud.states import Phase, States
@@ -85,6 +86,8 @@ class CloudPlatform(Platform):
 
     user_data_limit: ClassVar[int]
     types_table: ClassVar[Path]
+    remote: ClassVar[bool] = True
+    sweep_seconds: ClassVar[float] = 900.0
     interval: ClassVar[float] = STATE_SECONDS
     backoff: ClassVar[Backoff] = Backoff()
 
@@ -218,8 +221,9 @@ class CloudPlatform(Platform):
                 machine, kind, state = self._place(spec, data, tags, prepared)
             remains.callback(self._end, machine, name, kind)
             hours.note(self.context.artifacts, name, kind, time.time())
-            where = (self._address(state), self.options.ssh_port)
-            instance = CloudInstance(machine, name, where, self, folder / "console.txt")
+            way = remains.enter_context(Way(self.options.jump_host, self.options.ssh_port))
+            instance = CloudInstance(machine, name, self._address(state), way, self)
+            instance.transcript = folder / "console.txt"
             try:
                 yield instance
             finally:
@@ -254,13 +258,13 @@ class CloudPlatform(Platform):
         """Return what the provider has of a machine's console."""
         return self.call.fresh(self.read_console, machine)
 
-    def power_cycle(self, machine: str, name: str) -> tuple[str, int]:
-        """Cut a machine's power and switch it on again; return where its SSH is now."""
+    def power_cycle(self, machine: str, name: str) -> str:
+        """Cut a machine's power and switch it on again; return its address, which may be another one."""
         self.call(self.stop, machine)
         self._await(machine, name, Phase.STOPPED)
         self.call(self.start, machine)
         self._states.expect(machine)
-        return self._address(self._await(machine, name, Phase.RUNNING)), self.options.ssh_port
+        return self._address(self._await(machine, name, Phase.RUNNING))
 
     def _check_sweep(self) -> None:
         """See that everything that may be left can be found: what could not be swept is not made.

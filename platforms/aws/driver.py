@@ -13,7 +13,7 @@ from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from kola.spec import Capability
 from platforms.aws import clients, images
-from platforms.aws.clients import Clients, tag_list, tagged
+from platforms.aws.clients import Clients, once, tag_list, tagged
 from platforms.aws.options import Options as AwsOptions
 from platforms.aws.resources import Resources
 
@@ -93,19 +93,26 @@ class Aws(CloudPlatform):
         if self._group:
             self.call(self._clients.ec2.describe_security_groups, GroupIds=[self._group])
             return
-        ec2 = self._clients.ec2
-        found = self.call(self._vpc)
-        group = self.call(
-            ec2.create_security_group,
-            GroupName=f"kola-{tags.run}",
-            Description=f"machines of kola's run {tags.run}",
-            VpcId=found,
-            TagSpecifications=tagged(tags, "security-group"),
-        )["GroupId"]
-        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": self.options.allow_from}]}
-        inside = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
-        self.call.fresh(ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=[ssh, inside])
-        self._group = group
+        ec2, vpc = self._clients.ec2, self.call(self._vpc)
+
+        def group() -> str:
+            return str(
+                ec2.create_security_group(
+                    GroupName=f"kola-{tags.run}",
+                    Description=f"machines of kola's run {tags.run}",
+                    VpcId=vpc,
+                    TagSpecifications=tagged(tags, "security-group"),
+                )["GroupId"]
+            )
+
+        def rules() -> None:
+            ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": self.options.allow_from}]}
+            inside = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": made}]}
+            ec2.authorize_security_group_ingress(GroupId=made, IpPermissions=[ssh, inside])
+
+        made = self.call(once(group, "InvalidGroup.Duplicate", self._security_group))
+        self.call.fresh(once(rules, "InvalidPermission.Duplicate", lambda: None))
+        self._group = made
 
     def _vpc(self) -> str:
         ec2, subnet = self._clients.ec2, self.options.subnet

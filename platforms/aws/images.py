@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kola.errors import ConfigError, PlatformError, WaitTimeout
 from kola.retry import MissingError
 from kola.wait import Deadline, wait_until
-from platforms.aws.clients import tag_list, tagged
+from platforms.aws.clients import once, tag_list, tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,11 @@ class Publisher:
                     parts.append({"PartNumber": number, "ETag": sent["ETag"]})
                     if self.progress is not None:
                         self.progress(f"uploading to {self._bucket}", file.tell(), total)
-            self._call(s3.complete_multipart_upload, **where, UploadId=upload, MultipartUpload={"Parts": parts})
+
+            def complete() -> None:
+                s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+
+            self._call(once(complete, "NoSuchUpload", lambda: s3.head_object(**where)))
         except BaseException:
             with contextlib.suppress(PlatformError):  # the sweep aborts it otherwise
                 self._call(s3.abort_multipart_upload, **where, UploadId=upload)
@@ -130,8 +134,8 @@ class Publisher:
 
     def _register(self, snapshot: str, name: str, tags: Tags, arch: str) -> str:
         given: dict[str, Any] = {"TpmSupport": "v2.0"} if self._options.tpm else {}
-        made = self._call.fresh(
-            self._clients.ec2.register_image,
+        ec2 = self._clients.ec2
+        request: dict[str, Any] = dict(
             Name=name,
             Architecture=ARCHITECTURES[arch],
             BootMode="uefi" if arch == "aarch64" or self._options.tpm else "uefi-preferred",
@@ -149,7 +153,15 @@ class Publisher:
             TagSpecifications=tagged(tags, "image"),
             **given,
         )
-        return str(made["ImageId"])
+
+        def register() -> str:
+            return str(ec2.register_image(**request)["ImageId"])
+
+        def registered() -> str:
+            named = [{"Name": "name", "Values": [name]}]
+            return str(ec2.describe_images(Owners=["self"], Filters=named)["Images"][0]["ImageId"])
+
+        return self._call.fresh(once(register, "InvalidAMIName.Duplicate", registered))
 
 
 @contextlib.contextmanager

@@ -60,6 +60,10 @@ class HostBackend(EC2Backend):
             raise EC2ClientError(
                 "MissingParameter", "DiskContainer: Format, UserBucket.S3Bucket and S3Key are required"
             )
+        if token := given.get("ClientToken"):
+            made = [task for task in self.import_tasks.values() if task["ClientToken"] == token]
+            if made:
+                return made[0]
         key = s3_backends[self.account_id]["aws"].get_object(where["S3Bucket"], where["S3Key"])
         if key is None:
             raise EC2ClientError("InvalidParameter", f"no object {where['S3Key']} in {where['S3Bucket']}")
@@ -75,6 +79,7 @@ class HostBackend(EC2Backend):
         self.disks[snapshot.id] = disk
         task = {
             "ImportTaskId": f"import-snap-{len(self.import_tasks):017x}",
+            "ClientToken": given.get("ClientToken"),
             "Description": given.get("Description", ""),
             "SnapshotTaskDetail": {
                 "Status": "completed" if done.returncode == 0 else "deleted",
@@ -197,8 +202,9 @@ class HostBackend(EC2Backend):
     def start_instances(self, instance_ids: list[str]) -> Any:
         """Switch instances on."""
         started = super().start_instances(instance_ids)
-        for one in instance_ids:
-            self.host.start(one)
+        for instance, _ in started:
+            self.host.start(instance.id)
+            instance.nics[0].public_ip = self.host.machines[instance.id].address
         return started
 
     def reboot_instances(self, instance_ids: list[str]) -> Any:
@@ -214,7 +220,7 @@ class HostBackend(EC2Backend):
 
 def import_snapshot(response: Any) -> ActionResult:
     """ImportSnapshot."""
-    given = {"DiskContainer": response._get_param("DiskContainer"), "Description": response._get_param("Description")}  # noqa: SLF001
+    given = {name: response._get_param(name) for name in ("ClientToken", "DiskContainer", "Description")}  # noqa: SLF001
     tags = response._parse_tag_specification("import-snapshot-task").get("import-snapshot-task", {})  # noqa: SLF001
     return ActionResult(response.ec2_backend.import_disk(given, tags))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xml.sax.saxutils import escape
 
 from moto.core.base_backend import BackendDict
-from moto.ec2.models import ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.responses import EC2Response
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import s3_backends
@@ -66,7 +66,7 @@ class Aws(FrontEnd):
 
     def __init__(self, host: CloudHost) -> None:
         super().__init__(host)
-        BackendDict.reset()
+        _forget()
         ec2_backends.backend = type("RehearsedBackend", (HostBackend,), {"host": host, "__module__": "moto.ec2.models"})
         for action in ACTIONS:
             setattr(EC2Response, action.__name__, action)
@@ -153,5 +153,12 @@ class Aws(FrontEnd):
 
     def close(self) -> None:
         """Forget everything."""
-        BackendDict.reset()
-        ec2_backends.backend = HostBackend.__mro__[1]
+        _forget()
+        ec2_backends.backend = EC2Backend
+
+
+def _forget() -> None:
+    """Drop moto's state: what its own reset keeps would still be on the host of the last rehearsal."""
+    BackendDict.reset()
+    for backends in (ec2_backends, s3_backends):
+        backends.clear()

@@ -160,7 +160,7 @@ def test_other_architecture(disks: dict[str, Path], tmp_path: Path) -> None:
 
 FORMS = (
     "accepted: testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), "
-    "stream:NAME[@VERSION], build:DIR[@ID]"
+    "stream:NAME[@VERSION], build:DIR[@ID]; on a cloud also cloud:ID, an image that it has already"
 )
 
 
@@ -174,6 +174,12 @@ def test_references_that_name_nothing(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     assert "the folder holds no image.json" in refusal(tmp_path, tmp_path)
     assert refusal("/dev/null", tmp_path) == "image /dev/null: not a regular file"
+
+
+def test_an_image_that_a_provider_has_is_no_file(tmp_path: Path) -> None:
+    image = get("cloud:ami-0123", tmp_path)
+    assert (image.format, image.sha256, image.reference) == ("cloud", "", "cloud:ami-0123")
+    assert FORMS in refusal("cloud:", tmp_path)
 
 
 def test_home_is_expanded(disks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

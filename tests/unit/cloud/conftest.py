@@ -17,8 +17,10 @@ from kola.retry import Backoff
 from platforms.qemu.disks import make_empty
 from rehearsal.server import Rehearsal, rehearse
 
+pytest.register_assert_rewrite("tests.unit.cloud.contract")
+
 ARCH = get_arch("x86_64")
-QUICK = Backoff(first=0.001, most=0.01, seconds=1.0)
+QUICK = Backoff(first=0.001, most=0.01, seconds=20.0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Cloud:
         made = quick(parse_options(found, [f"{key}={value}" for key, value in given.items()]), ARCH, context)
         assert isinstance(made, CloudPlatform)
         return made
+
+    def arguments(self) -> list[str]:
+        """Return what the command line needs to find this cloud."""
+        pairs = self.rehearsal.options().items()
+        return [f"--platform={self.rehearsal.name}", *(word for pair in pairs for word in ("-P", "=".join(pair)))]
 
     def left(self) -> list[str]:
         """Return everything that exists in the cloud and was made by a driver."""

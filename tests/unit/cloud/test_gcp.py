@@ -44,10 +44,6 @@ class TestGcp(CloudContract):
     CREATE: ClassVar[str] = "instances.insert"
     LIST: ClassVar[str] = "instances.aggregatedList"
 
-    def survives(self, trouble: Trouble, call: str) -> bool:
-        """The SDK gets itself another token when one is no longer good."""
-        return trouble is Trouble.LOST or (trouble is Trouble.EXPIRED and call != "oauth2.token")
-
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         path = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
         wrong = json.loads(path.read_text()) | {"client_email": "nobody@rehearsal-1.iam.gserviceaccount.com"}
@@ -124,6 +120,22 @@ class TestGcp(CloudContract):
         prepared = cloud.driver(worker="main").prepare(family)
         cloud.rehearsal.front.register(str(cloud.local.path))  # a newer one
         assert prepared.image_ref == cloud.rehearsal.images[0]
+
+    def test_a_token_that_is_no_longer_good_is_replaced(self, cloud: Cloud) -> None:
+        """By the SDK, at every call but the one that gets it."""
+        faults = cloud.rehearsal.faults
+        self.round_trip(cloud)
+        calls = list(faults.log)
+        for index, call in enumerate(calls):
+            faults.clear()
+            faults.inject(Trouble.EXPIRED, after=index)
+            if call != "oauth2.token":
+                self.round_trip(cloud)
+                continue
+            with pytest.raises(ConfigError, match="credentials: "):
+                self.round_trip(cloud)
+        self.sweep(cloud)
+        assert cloud.left() == []
 
     # -- machines ----------------------------------------------------------------------------------------------------
 
