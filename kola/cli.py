@@ -27,7 +27,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="kola", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="kola", description="What is not a test run. Test runs are: pytest --platform=NAME"
+    )
     parser.add_argument("--version", action="version", version=f"kola {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     modules = {name: importlib.import_module(f"kola.commands.{module}") for name, module in COMMANDS.items()}

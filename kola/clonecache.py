@@ -24,6 +24,8 @@ from kola.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+CLONE_FOLDER = "clones"
+"""Below the user's cache folder."""
 FORMAT = 1
 MANIFEST = "manifest.json"
 CLAIM_SECONDS = 3600.0

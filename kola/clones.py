@@ -28,12 +28,8 @@ if TYPE_CHECKING:
     from kola.run import RunInfo
     from kola.spec import MachineSpec
 
-CLONE_FOLDER = "clones"
-"""Below the user's cache folder."""
 MACHINE, CLIENT_KEY, CONFIG = "machine", "client_key", "ignition.json"
 """In an entry's folder: what the platform wrote, the key that the machine lets in, its config without secrets."""
-CLONED = "cloned"
-"""What is said of a clone that is up."""
 DISK_SHARE_MIB = 512
 """What a saved machine may need beside its memory: the written part of its disks."""
 
@@ -44,7 +40,7 @@ def clone_key(
     """Return the name of the saved machine that fits; no two machines that differ in anything share one.
 
     Args:
-        info: of the run: platform, architecture, image.
+        info: of the run: platform, architecture, image, what is added to all configs.
         platform: says what of this host matters (QEMU, accelerator, CPU).
         spec: of the machine.
         config: the test's own Ignition config; kola's additions count too, but for the keys, which are made anew.
@@ -53,7 +49,13 @@ def clone_key(
     """
     public = "ssh-ed25519 AAAA"
     any_key = KeyPair("", public)
-    whole = provision(config, client_key=public, host_key=any_key, capabilities=platform.capabilities)
+    whole = provision(
+        config,
+        client_key=public,
+        host_key=any_key,
+        capabilities=platform.capabilities,
+        additions=info.additions,
+    )
     parts = {
         "platform": info.platform,
         "arch": info.arch,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from kola.external import buckets, tree
 from kola.external.denylist import FILE as DENYLIST
 from kola.external.denylist import Denylist, Entry, parse_denylist
 from kola.external.metadata import Metadata
-from kola.external.model import NEEDS_INTERNET, TAG, ExternalTest, cannot_run, load, read_metadata
+from kola.external.model import NEEDS_INTERNET, PLATFORM_INDEPENDENT, TAG, ExternalTest, cannot_run, load, read_metadata
 from kola.external.tree import Found
 from kola.fixtures import NEEDS, RESERVATION, WARN
 from kola.rerun import AGAIN, TIMES
@@ -38,11 +38,17 @@ _BROKEN = pytest.StashKey[dict[str, str]]()
 
 @dataclass(frozen=True)
 class Target:
-    """What tests are collected for; empty if not known, as when only collecting."""
+    """What tests are collected for; empty if not known, as when only collecting.
+
+    Attributes:
+        platform_independent: whether tests with the tag of that name run on any platform.
+    """
 
     platform: str = ""
     arch: str = ""
     distro: str = ""
+    platform_independent: bool = False
+    container: str = ""
 
 
 class ExternalTests:
@@ -127,6 +133,12 @@ class ExternalTests:
         item.stash[METADATA] = metadata = read_metadata(found)
         return self.choice.why_not(_name(item), (TAG, *metadata.tags), metadata.required_tag)
 
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Say why tests were deselected, to who asks for it."""
+        if config.option.collectonly and config.option.verbose > 0:
+            for name, why in self.out:
+                terminalreporter.write_line(f"not selected: {name}: {why}")
+
     def prepare(self, items: list[pytest.Item], target: Target, denylist: Denylist) -> list[str]:
         """Give every external test its needs, a reason to be skipped, or its share of a machine.
 
@@ -168,7 +180,9 @@ class ExternalTests:
     ) -> ExternalTest | None:
         """Return a test that may be run; the config of one that is skipped whatever it is like is not even read."""
         found, metadata = item.stash[FOUND], item.stash[METADATA]
-        why = cannot_run(metadata, platform=target.platform, distro=target.distro)
+        forced = PLATFORM_INDEPENDENT if target.platform_independent else None
+        looked_at = replace(metadata, tags=tuple(tag for tag in metadata.tags if tag != forced))
+        why = cannot_run(looked_at, platform=target.platform, distro=target.distro, container=target.container)
         if not why and NEEDS_INTERNET in metadata.tags and not self.choice.internet:
             why = f"tag {NEEDS_INTERNET}, and --no-net is given"
         if why:
@@ -177,7 +191,8 @@ class ExternalTests:
         ends = metadata.grace_ends()
         if ends is not None and today < ends:
             item.stash.setdefault(WARN, f"only warns until {ends}, 30 days after its creation")
-        return load(found, metadata, configs)
+        test = load(found, metadata, configs)
+        return replace(test, container=Path(target.container)) if metadata.inject_container else test
 
 
 def _rule(item: pytest.Item, denylist: Denylist) -> bool:

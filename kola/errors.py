@@ -20,13 +20,14 @@ class KolaError(Exception):
 class ConfigError(KolaError):
     """Bad input: an option, a marker, a config, an image. One line that names the allowed values.
 
-    Of one that quotes endless input the middle is left out.
+    Of one that quotes endless input the middle is left out; what does not print is shown as an escape.
     """
 
     LONGEST = 2000
     """Characters."""
 
     def __init__(self, message: str = "") -> None:
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
         half = self.LONGEST // 2 - 5
         super().__init__(message if len(message) <= self.LONGEST else f"{message[:half]} [...] {message[-half:]}")
 

@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kola.errors import ConfigError
-from kola.fleetlock import FleetLock
-from kola.flight import Reservation
-from kola.httpd import HttpServer
 from kola.needs import Needs
 from kola.platform import load_platform
-from kola.registry import Registry
 from kola.spec import Capability
-from kola.tls import Authority
-from kola.updates import UpdateServer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from kola.fleetlock import FleetLock
+    from kola.flight import Reservation
+    from kola.httpd import HttpServer
     from kola.machine import Machine
+    from kola.registry import Registry
+    from kola.services import Services
+    from kola.updates import UpdateServer
 
 NEEDS = pytest.StashKey[Needs]()
 """What a test needs, of its marker or of its own metadata; it has one if it gets machines."""
 WARN = pytest.StashKey[str]()
 """Why a test's failure is only a warning."""
-RESERVATION = pytest.StashKey[Reservation]()
+RESERVATION = pytest.StashKey["Reservation"]()
 """What the test may launch; there while its fixtures live."""
 
 MACHINES = frozenset({"machine", "machines", "flight"})
@@ -80,39 +80,41 @@ def flight(request: pytest.FixtureRequest) -> Reservation:
 @pytest.fixture
 def http_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
     """An HTTP server on this host that guests reach at ``http_server.url(path)``; see docs/services.md."""
-    with _server(request) as server:
+    with _services(request).http() as server:
         yield server
 
 
 @pytest.fixture
 def https_server(request: pytest.FixtureRequest) -> Iterator[HttpServer]:
     """The same with TLS, by a certificate authority of its own: ``https_server.authority.pem``."""
-    with _server(request, Authority()) as server:
+    with _services(request).https() as server:
         yield server
 
 
 @pytest.fixture
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
     """An empty container registry on this host; guests name its images ``registry.reference("app:v1")``."""
-    with _server(request) as server:
-        yield Registry(server, tmp_path / "registry")
+    with _services(request).registry(tmp_path / "registry") as registry:
+        yield registry
 
 
 @pytest.fixture
 def update_server(request: pytest.FixtureRequest) -> Iterator[UpdateServer]:
     """A server of update graphs, as Zincati asks for them at ``update_server.base_url``; nothing is published yet."""
-    with _server(request) as server:
-        yield UpdateServer(server)
+    with _services(request).updates() as updates:
+        yield updates
 
 
 @pytest.fixture
 def fleet_lock(request: pytest.FixtureRequest) -> Iterator[FleetLock]:
     """A lock manager for reboots, which Zincati reaches at ``fleet_lock.base_url``; one slot, free."""
-    with _server(request) as server:
-        yield FleetLock(server)
+    with _services(request).fleet_lock() as lock:
+        yield lock
 
 
-def _server(request: pytest.FixtureRequest, authority: Authority | None = None) -> HttpServer:
+def _services(request: pytest.FixtureRequest) -> Services:
     info = _reservation(request).flight.info
-    address = load_platform(info.platform).host_address
-    return HttpServer(address, authority=authority, slowness=info.prepared.slowness)
+    # These fixtures are known to every pytest process, HTTP and TLS are loaded in one whose tests get them.
+    from kola.services import Services  # noqa: PLC0415
+
+    return Services(load_platform(info.platform).host_address, info.prepared.slowness)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 from kola import health
 from kola.budget import Budget, Evictor
 from kola.errors import ConfigError, KolaError, MachineLost
+from kola.hostports import HostPorts
 from kola.launcher import Launcher, Wanted
 from kola.meter import Meter
-from kola.needs import Isolation
+from kola.needs import Isolation, machine_mib
 from kola.park import Park, Parked
 from kola.progress import Progress
+from kola.slots import Hold
 from kola.usage import Kind, UsageStore
 
 if TYPE_CHECKING:
@@ -31,24 +34,11 @@ if TYPE_CHECKING:
     from kola.platform import Instance, Platform
     from kola.run import RunInfo
 
-MACHINE_OVERHEAD_MIB = 192
-"""What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
-
 ADMISSION_SECONDS = 3600.0
 """How long a test may wait for memory: other tests run meanwhile."""
 
 MOST_ENDING = 4
 """Tests whose machines may be at their end in the background before the next one has to wait for them."""
-
-
-def machine_mib(needs: Needs) -> int:
-    """Return what each machine of a test may use at most."""
-    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
-
-
-def memory_mib(needs: Needs) -> int:
-    """Return what a test may use of the budget at most."""
-    return needs.machines * machine_mib(needs)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range, networks: str) -> Wanted:
@@ -74,6 +64,8 @@ class Reservation:
     ready: list[Running] = field(default_factory=list)
     """Machines that were there already and that the test has not asked for yet."""
     running: list[Running] = field(default_factory=list)
+    ports: Hold = field(default_factory=Hold)
+    """Ports of this host that no other test has meanwhile."""
     own_config: bool = False
     """Whether a machine has a config that is not the marker's."""
     kept: bool = False
@@ -85,8 +77,8 @@ class Reservation:
 
     @property
     def image(self) -> Image:
-        """What the run tests."""
-        return self.flight.info.image
+        """What the test's machines boot."""
+        return self.flight.launcher_of(self.needs).info.image
 
     @property
     def instances(self) -> list[Instance]:
@@ -126,7 +118,7 @@ class Reservation:
         if count > ready:
             first = len(self.running)
             indexes = range(first, first + count - ready)
-            self.flight.launcher.launch(wanted(self.needs, config, indexes, self.token.id), self.running)
+            self.flight.launcher_of(self.needs).launch(wanted(self.needs, config, indexes, self.token.id), self.running)
 
     def examine(self) -> list[tuple[Machine, list[Finding]]]:
         """Look at what each machine shows since it was last looked at."""
@@ -165,7 +157,11 @@ class Flight:
         self.worker = worker = platform.context.worker
         self.progress = Progress(info.output / "progress.jsonl", worker)
         self.budget = Budget(info.scratch / "budget", info.budget_mib, worker)
+        self.ports = HostPorts(info.cache / "ports", ADMISSION_SECONDS)
         self.launcher = Launcher(info, platform, self.progress)
+        self.update_launcher = self.launcher
+        if info.from_image is not None:
+            self.update_launcher = Launcher(info.for_updates(), platform, self.progress, self.launcher.numbers)
         self.park = Park()
         kind = Kind(info.platform, info.arch, info.prepared.accelerator)
         self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
@@ -190,15 +186,31 @@ class Flight:
             stack.callback(self._await_ending, 0)
             stack.callback(self._background.shutdown)
 
+    def launcher_of(self, needs: Needs) -> Launcher:
+        """Return what makes the machines of a test."""
+        return self.update_launcher if needs.from_image else self.launcher
+
     # -- admission ---------------------------------------------------------------------------------------------------
 
     def reserve(self, needs: Needs, nodeid: str) -> Reservation:
         """Admit a test: take all the memory that it will use in one step, waiting for other tests if need be.
 
+        The ports of this host come first: whoever waits for one holds no memory.
+
         Raises:
             ConfigError: it declares more than the whole budget.
-            WaitTimeout: the memory did not become free.
+            PlatformError: a port is in use.
+            WaitTimeout: the memory, or a port, did not become free.
         """
+        with contextlib.ExitStack() as undo:
+            say = functools.partial(self.progress.say, nodeid)
+            ports = undo.enter_context(self.ports.take(needs.host_ports, say))
+            reservation = self._admit(needs, nodeid)
+            reservation.ports = ports
+            undo.pop_all()
+        return reservation
+
+    def _admit(self, needs: Needs, nodeid: str) -> Reservation:
         key, each = needs.machine_key(), machine_mib(needs)
         parked = self._claim(needs, key)
         if parked is not None:
@@ -247,7 +259,7 @@ class Flight:
             return
         parked = self.park.holds(key, needs.machines, shared=shared)
         what = wanted(needs, needs.ignition, range(needs.machines), networks="")
-        if self._warming is None and not parked and self.launcher.can_clone(what):
+        if self._warming is None and not parked and self.launcher_of(needs).can_clone(what):
             self._warming = self._background.submit(self._warm, needs, nodeid, key, what)
 
     def _warm(self, needs: Needs, nodeid: str, key: str, what: Wanted) -> None:
@@ -258,7 +270,7 @@ class Flight:
             return
         running: list[Running] = []
         try:
-            self.launcher.launch(replace(what, networks=token.id), running)
+            self.launcher_of(needs).launch(replace(what, networks=token.id), running)
         except KolaError:  # the test itself will meet it, and say so
             Parked(key, tuple(running), token, used=False).end()
         except BaseException:
@@ -271,6 +283,7 @@ class Flight:
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
         """End the machines of a test that are not kept, and give their memory back; that goes on in the background."""
+        reservation.ports.release()
         self.meter.unregister(reservation.token)
         everything = (*reservation.running, *reservation.ready)
         healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)

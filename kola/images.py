@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.imagefile import Verdict, inspect, unpack
-from kola.releaseimages import Located, Sources, from_build, from_stream
+from kola.releaseimages import Located, cloud_of_stream, from_build, from_stream
 from kola.releases import Releases, read_releases
+from kola.sources import Sources
 
 if TYPE_CHECKING:
     from kola.arch import Arch
@@ -68,6 +69,8 @@ class Image:
         ignition_max: the highest Ignition spec version that it understands, such as ``3.4.0``; None if unknown.
         capabilities: what its operating system has (``ostree``, ``podman``...); None if unknown, then all is assumed.
         updates: what it can be updated to; None if nothing is at hand.
+        container: file on this host with the same operating system as a container image, in an OCI archive; empty if
+            there is none.
     """
 
     path: Path
@@ -83,6 +86,7 @@ class Image:
     ignition_max: str | None = None
     capabilities: frozenset[str] | None = None
     updates: Releases | None = None
+    container: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only."""
@@ -132,6 +136,39 @@ def resolve(
     return image
 
 
+def of_cloud(reference: str, platform: str, region: str, arch: Arch, sources: Sources) -> Image | None:
+    """Find the image that a cloud has of a ``stream:``; None if that is no stream, or the cloud has only a file.
+
+    Args:
+        reference: as of ``resolve``.
+        platform: name of the cloud.
+        region: of it, where images have one.
+        arch: what the machines shall be.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: there is no such stream or release, or nothing for that cloud and region.
+    """
+    scheme, _, name = reference.partition(":")
+    if scheme != "stream":
+        return None
+    found = cloud_of_stream(name, platform, region, arch.name, sources)
+    if not found.reference:
+        return None
+    return Image(
+        path=Path(found.image),
+        format="cloud",
+        sha256="",
+        reference=f"cloud:{found.reference}",
+        name="fedora-coreos",
+        version=found.version,
+        build_id=found.version,
+        arch=arch.name,
+        distro="fcos",
+        stream=name.partition("@")[0],
+    )
+
+
 def _resolve(reference: str, cache: Path, arch: Arch, progress: Progress | None, sources: Sources) -> Image:
     scheme, colon, rest = reference.partition(":")
     if scheme == "testos":
@@ -165,6 +202,7 @@ def _published(reference: str, located: Located, arch: Arch, cache: Path, progre
         arch=arch.name,
         distro="fcos",
         stream=artifact.stream or image.stream,
+        container=str(located.container.resolve()) if located.container is not None else image.container,
     )
 
 
@@ -206,6 +244,7 @@ def _from_path(reference: str, path: Path, cache: Path, progress: Progress | Non
         capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
         ignition_max=known.get("ignition_max"),
         updates=known.get("updates"),
+        container=known["updates"].releases[0].image if "updates" in known else "",
         **{name: known.get(name, "") for name in ("name", "version", "build_id", "arch", "distro", "stream")},
     )
 

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from kola import health, ignition
 from kola.cgroup import available_cores
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CLONED, CONFIG, MACHINE, Clones
+from kola.clonecache import CLONE_FOLDER, CloneCache
+from kola.clones import CONFIG, MACHINE, Clones
 from kola.errors import MachineLost, PlatformError
 from kola.keys import generate_key, read_client_key
 from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
+from kola.progress import CLONED
 from kola.provision import USER, provision
 from kola.run import CLIENT_KEY, KNOWN_HOSTS
 from kola.slots import Slots, boot_weight
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -98,9 +99,12 @@ class Launcher:
         info: of the run.
         platform: this process's driver.
         progress: told what becomes of each machine.
+        numbers: that its machines' names end with; shared by launchers whose machines are of one process.
     """
 
-    def __init__(self, info: RunInfo, platform: Platform, progress: Progress) -> None:
+    def __init__(
+        self, info: RunInfo, platform: Platform, progress: Progress, numbers: Iterator[int] | None = None
+    ) -> None:
         self.info = info
         self.platform = platform
         self.progress = progress
@@ -109,7 +113,7 @@ class Launcher:
         key_file = info.scratch / CLIENT_KEY
         self._access = Access(USER, read_client_key(key_file), "", key_file, info.scratch / KNOWN_HOSTS)
         self.slots = Slots(info.cache / "slots", available_cores(), SLOT_SECONDS)
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1) if numbers is None else numbers
         self.clones: Clones | None = None
         if info.clone and isinstance(platform, SnapshotPlatform):
             cache = CloneCache(info.cache / CLONE_FOLDER, info.clone_limits, lambda why: progress.say("clones", why))
@@ -126,28 +130,32 @@ class Launcher:
             WaitTimeout: another process boots what could be cloned, and does not come to an end; or other machines
                 keep the cores busy.
         """
-        if self.clones is None or not wanted.clone:
+        clones = self._clones_of(wanted)
+        if clones is None:
             self._boot(wanted, [self._unsaved() for _ in wanted.indexes], running)
             return
         with contextlib.ExitStack() as claims:
             boots = []
             for index in wanted.indexes:  # always in this order: two tests never wait for each other
-                claim = claims.enter_context(self._claim(self.clones, wanted, index))
-                if not self._clone(self.clones, claim, wanted, running):
-                    access, host_key = self.clones.new_access(claim.key)
+                claim = claims.enter_context(self._claim(clones, wanted, index))
+                if not self._clone(clones, claim, wanted, running):
+                    access, host_key = clones.new_access(claim.key)
                     boots.append(Boot(access, host_key, claim))
             self._boot(wanted, boots, running)
 
     def can_clone(self, wanted: Wanted) -> bool:
         """Tell whether all these machines would be clones, as far as one can tell beforehand."""
-        clones = self.clones
-        return (
-            clones is not None
-            and wanted.clone
-            and all(clones.cache.peek(clones.key(wanted.spec, wanted.config, index)) for index in wanted.indexes)
+        clones = self._clones_of(wanted)
+        return clones is not None and all(
+            clones.cache.peek(clones.key(wanted.spec, wanted.config, index)) for index in wanted.indexes
         )
 
     # -- clones ------------------------------------------------------------------------------------------------------
+
+    def _clones_of(self, wanted: Wanted) -> Clones | None:
+        """Return what makes clones, if these machines may be some."""
+        clones = self.clones if wanted.clone else None
+        return clones if clones is not None and clones.platform.savable(wanted.spec) else None
 
     def _claim(self, clones: Clones, wanted: Wanted, index: int) -> AbstractContextManager[Claim]:
         key = clones.key(wanted.spec, wanted.config, index)
@@ -224,6 +232,8 @@ class Launcher:
             client_key=boot.access.client_key.public,
             host_key=boot.host_key,
             capabilities=self.platform.capabilities,
+            additions=self.info.additions,
+            binds=wanted.spec.binds,
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
@@ -251,7 +261,7 @@ class Launcher:
     # -- both --------------------------------------------------------------------------------------------------------
 
     def _name(self) -> str:
-        return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self._numbers)}"
+        return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self.numbers)}"
 
     def _artifacts(self, name: str) -> Path:
         folder = self.info.output / "machines" / name

@@ -6,19 +6,25 @@ import contextlib
 import enum
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from kola import butane, ignition
 from kola.arch import ARCHES
 from kola.bugs import BUG_CLASSES
 from kola.configs import read_config
 from kola.errors import ConfigError
-from kola.spec import SPEC_FIELDS, Disk, MachineSpec, Nic
+from kola.spec import SPEC_FIELDS, Bind, Disk, MachineSpec, Nic, parse_bind, parse_disk
 
-Device = TypeVar("Device", Disk, Nic)
+Device = TypeVar("Device", Disk, Nic, Bind)
+_NOTATIONS: dict[type, Callable[[str], Disk | Bind]] = {Disk: parse_disk, Bind: parse_bind}
+UPDATES = "updates"
+"""What an image has, and a test of updates needs: it brings the releases that it can be updated to."""
+
+MACHINE_OVERHEAD_MIB = 192
+"""What QEMU needs beside the guest's own memory (code, TCG's translation buffer, device buffers)."""
 
 
 class Isolation(enum.StrEnum):
@@ -44,11 +50,13 @@ class Needs:
         platforms: only these (``qemu``), or with a leading ``!`` not these; empty is all.
         architectures: in the same way.
         tags: free words.
-        needs: what the image's operating system must have (``podman``, ``selinux``...).
+        needs: what the image must have (``podman``, ``selinux``...).
         description: what the test proves; the docstring's first line if not given.
         covers: the class of bug that it would find, of ``kola.bugs``; empty if not said.
+        host_ports: ports of this host that no other test may use meanwhile.
         skip_checks: rule id of ``kola.checks`` -> why this test does not care.
         timeout: seconds on a fast machine; scaled by accelerator and architecture.
+        from_image: whether its machines boot the image of ``--from-image``; not of its marker.
     """
 
     isolation: Isolation = Isolation.FRESH
@@ -61,19 +69,34 @@ class Needs:
     needs: tuple[str, ...] = ()
     description: str = ""
     covers: str = ""
+    host_ports: tuple[int, ...] = ()
     skip_checks: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 600.0
+    from_image: bool = False
 
     def machine_key(self) -> str:
         """Equal for two tests exactly when one machine can serve both."""
         config = ignition.serialise(self.ignition).decode() if self.ignition else ""
-        parts = json.dumps([asdict(self.spec), config], sort_keys=True)
+        parts = json.dumps([asdict(self.spec), config, *(["from"] if self.from_image else [])], sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
+def machine_mib(needs: Needs) -> int:
+    """Return what each machine of a test may use at most."""
+    return needs.spec.memory_mib + MACHINE_OVERHEAD_MIB
+
+
+def memory_mib(needs: Needs) -> int:
+    """Return what a test may use of the budget at most."""
+    return needs.machines * machine_mib(needs)
+
+
+HARDWARE = ("tpm",)
+"""What ``needs=`` asks of the machine instead of the image, and the machine then gets."""
 MARKER_KEYS = (
-    "isolation", "machines", *SPEC_FIELDS, "ignition", "butane", "platforms", "architectures", "tags", "needs",
-    "description", "covers", "skip_checks", "timeout",
+    "isolation", "machines", *(key for key in SPEC_FIELDS if key not in HARDWARE),
+    "ignition", "butane", "platforms", "architectures", "tags", "needs",
+    "description", "covers", "host_ports", "skip_checks", "timeout",
 )  # fmt: skip
 
 
@@ -108,17 +131,21 @@ def parse_needs(kwargs: Mapping[str, Any], *, folder: Path, rules: frozenset[str
     covers = _text("covers", kwargs.get("covers", ""))
     if covers and covers not in BUG_CLASSES:
         raise ConfigError(f"covers={covers!r}: no class of bugs; allowed: {', '.join(BUG_CLASSES)}")
+    needs = _words("needs", kwargs.get("needs", ()))
+    config = _config(kwargs, folder)
+    tpm = "tpm" in needs or (config is not None and ignition.needs_tpm(config))
     return Needs(
         isolation=isolation,
         machines=machines,
-        spec=_spec(kwargs, machines),
-        ignition=_config(kwargs, folder),
+        spec=replace(_spec(kwargs, machines), tpm=tpm),
+        ignition=config,
         platforms=_words("platforms", kwargs.get("platforms", ())),
         architectures=_words("architectures", kwargs.get("architectures", ())),
         tags=_words("tags", kwargs.get("tags", ())),
-        needs=_words("needs", kwargs.get("needs", ())),
+        needs=tuple(word for word in needs if word not in HARDWARE),
         description=_text("description", kwargs.get("description", "")),
         covers=covers,
+        host_ports=_ports(kwargs.get("host_ports", ())),
         skip_checks=_skip_checks(kwargs.get("skip_checks", {}), rules),
         timeout=_seconds("timeout", kwargs.get("timeout", Needs.timeout)),
     )
@@ -154,6 +181,14 @@ def _words(key: str, value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _ports(value: object) -> tuple[int, ...]:
+    ports = tuple(_integer("host_ports", port) for port in _list("host_ports", value))
+    for port in ports:
+        if not 0 < port < 1 << 16:
+            raise ConfigError(f"host_ports: {port} is no port")
+    return ports
+
+
 def _skip_checks(value: object, rules: frozenset[str]) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"skip_checks={value!r}: expected {{'rule-id': 'reason'}}")
@@ -168,13 +203,20 @@ def _skip_checks(value: object, rules: frozenset[str]) -> dict[str, str]:
 def _spec(kwargs: Mapping[str, Any], machines: int) -> MachineSpec:
     values: dict[str, Any] = {}
     for key in SPEC_FIELDS:
-        if key not in kwargs:
+        if key not in kwargs or key in HARDWARE:
             continue
         value = kwargs[key]
-        if key in {"memory_mib", "vcpus", "disk_gib"}:
+        if key in {"memory_mib", "vcpus", "numa_nodes", "disk_gib"}:
             values[key] = _integer(key, value)
+        elif key == "firmware":
+            values[key] = _text(key, value)
         elif key in {"kernel_args", "first_boot_kernel_args"}:
             values[key] = _words(key, value)
+        elif key == "root_disk":
+            values[key] = _device(key, Disk, "{'channel': 'nvme'}", value)
+        elif key == "binds":
+            example = "{'host': '/srv', 'guest': '/var/mnt/srv'}"
+            values[key] = tuple(_device(key, Bind, example, entry) for entry in _list(key, value))
         elif key == "disks":
             example = "{'size_gib': 5, 'serial': 'data'}"
             values[key] = tuple(_device(key, Disk, example, entry) for entry in _list(key, value))
@@ -195,8 +237,10 @@ def _list(key: str, value: object) -> Sequence[object]:
 def _device(key: str, kind: type[Device], example: str, entry: object) -> Device:
     if isinstance(entry, kind):
         return entry
+    if isinstance(entry, str) and kind in _NOTATIONS:
+        return cast("Device", _NOTATIONS[kind](entry))
     if isinstance(entry, Mapping):
-        with contextlib.suppress(TypeError):
+        with contextlib.suppress(TypeError, AttributeError):
             return kind(**entry)
     raise ConfigError(f"{key}: {entry!r}: expected kola.spec.{kind.__name__} or {example}")
 

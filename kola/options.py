@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from kola.arch import Arch, get_arch, host_arch
 from kola.budget import available_memory_mib, default_budget_mib
 from kola.clonecache import Limits as CloneLimits
+from kola.configs import Additions
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
-from kola.releaseimages import BASE_URL, Sources
+from kola.sources import BASE_URL, Sources
 
 if TYPE_CHECKING:
     import argparse
@@ -52,6 +53,12 @@ OPTIONS = (
         "(.xz and .gz accepted); on a cloud also cloud:ID",
         "IMAGE",
     ),
+    Option(
+        "--from-image",
+        "kola_from_image",
+        "what tests of updates boot, to update it to the release of --image; as --image (see docs/upgrades.md)",
+        "IMAGE",
+    ),
     Option("--image-url", "kola_image_url", f"server of stream: images (default: {BASE_URL})", "URL"),
     Option(
         "--image-keys",
@@ -60,6 +67,27 @@ OPTIONS = (
         "FILE",
     ),
     Option("-P", "kola_platform_options", "option of the platform, or a TOML file of them", "KEY=VALUE", multiple=True),
+    Option(
+        "--append-butane",
+        "kola_append_butane",
+        "Butane config that the config of every machine is merged with; it wins",
+        "FILE",
+        multiple=True,
+    ),
+    Option(
+        "--append-ignition",
+        "kola_append_ignition",
+        "the same with an Ignition config; these come after those in Butane",
+        "FILE",
+        multiple=True,
+    ),
+    Option(
+        "--debug-systemd-unit",
+        "kola_debug_systemd_unit",
+        "run this service with SYSTEMD_LOG_LEVEL=debug on every machine: for systemd's own programs",
+        "NAME.service",
+        multiple=True,
+    ),
     Option("--no-clone", "kola_no_clone", "boot every machine, clone none (see docs/clones.md)", switch=True),
     Option(
         "--clone-cache",
@@ -74,6 +102,7 @@ OPTIONS = (
         choices=KEEP,
     ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
+    Option("--tapfile", "kola_tapfile", "also write the results as TAP, in this file", "FILE"),
     Option(
         "--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"
     ),
@@ -96,6 +125,12 @@ OPTIONS = (
     Option("--sharding", "kola_sharding", "run one share of the tests, the same as kola's", "hash:M/N"),
     Option("--distro", "kola_distro", "what 'distros' of external tests means (default: the image's)", "NAME"),
     Option("--no-net", "kola_no_net", "skip tests with the tag needs-internet", switch=True),
+    Option(
+        "--run-platform-independent",
+        "kola_run_platform_independent",
+        "run tests with the tag platform-independent on any platform, not only on qemu",
+        switch=True,
+    ),
     Option(
         "--denylist",
         "kola_denylist",
@@ -133,9 +168,14 @@ class Settings:
     memory_budget_mib: int
     owner: str
     sources: Sources = field(default_factory=Sources)
+    from_image: str | None = None
+    tapfile: Path | None = None
+    additions: Additions = field(default_factory=Additions)
     external: tuple[Path, ...] = ()
     choice: Choice = field(default_factory=Choice)
     distro: str = ""
+    platform_independent: bool = False
+    """Whether tests with the tag of that name run on any platform."""
     denylists: tuple[Path, ...] = ()
     denylist_stream: str = ""
     warned_fails: bool = False
@@ -216,9 +256,17 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
+        from_image=values["kola_from_image"] or None,
+        tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
+        additions=Additions(
+            butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
+            ignition_files=tuple(folder / path for path in values["kola_append_ignition"] or ()),
+            debug_units=tuple(values["kola_debug_systemd_unit"] or ()),
+        ),
         external=tuple(_existing("-E", folder, path) for path in values["kola_external"] or ()),
         choice=_choice(values),
         distro=values["kola_distro"] or "",
+        platform_independent=bool(values["kola_run_platform_independent"]),
         denylists=tuple(_existing("--denylist", folder, path) for path in values["kola_denylist"] or ()),
         denylist_stream=values["kola_denylist_stream"] or "",
         warned_fails=bool(values["kola_warned_fails"]),
@@ -241,7 +289,7 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _times(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
         raise ConfigError(f"--multiply '{text}': expected a number from 1 on")
     return int(text)
 
@@ -250,6 +298,15 @@ def _existing(flag: str, folder: Path, path: str) -> Path:
     found = (folder / path).resolve()
     if not found.exists():
         raise ConfigError(f"{flag} {path}: no such file or folder")
+    return found
+
+
+def _new_file(flag: str, folder: Path, path: str) -> Path:
+    found = (folder / path).resolve()
+    if found.is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder")
+    if not os.access(found if found.exists() else found.parent, os.W_OK):
+        raise ConfigError(f"{flag} {path}: cannot be written: {found.parent}")
     return found
 
 
@@ -269,10 +326,12 @@ def clone_limits(gib: str | None, days: float | None = None) -> CloneLimits:
     default = CloneLimits()
     try:
         size = default.size_mib if gib is None else int(float(gib) * 1024)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = -1
     if size < 0:
         raise ConfigError(f"--clone-cache '{gib}': expected a number of GiB, 0 or more")
+    if days is not None and not days >= 0:
+        raise ConfigError(f"--clone-age {days}: expected a number of days, 0 or more")
     return CloneLimits(size, default.age_days if days is None else days)
 
 
@@ -284,7 +343,7 @@ def memory_budget(text: str | None) -> int:
     """
     if not text:
         return default_budget_mib()
-    match = re.fullmatch(r"(\d+)(%?)", text.strip())
+    match = re.fullmatch(r"([0-9]{1,12})(%?)", text.strip())
     if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
         raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
     return available_memory_mib() * int(match[1]) // 100 if match[2] else int(match[1])

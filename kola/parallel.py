@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from kola.arch import host_arch
 from kola.cgroup import available_cores
-from kola.flight import memory_mib
-from kola.needs import Needs
+from kola.needs import Needs, memory_mib
 from kola.usage import Kind, UsageStore
 
 if TYPE_CHECKING:

@@ -116,12 +116,14 @@ class Prepared:
         accelerator: ``kvm``, ``tcg``, ``cloud``...
         slowness: factor on every time limit.
         notes: lines for the header of the run.
+        lacks: what the platform could do but not here and now: capability -> why.
     """
 
     image_ref: str
     accelerator: str
     slowness: float = 1.0
     notes: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,9 @@ class Platform(ABC):
 
     @abstractmethod
     def prepare(self, image: Image | None) -> Prepared:
-        """Check that the platform is usable and make the image available on it; once a run, in the controller.
+        """Check that the platform is usable and make an image available on it, in the controller.
+
+        Called once for each image of a run: ``--image`` first, then ``--from-image`` if there is one.
 
         Raises:
             ConfigError: something that the user has to change.
@@ -235,6 +239,10 @@ class Platform(ABC):
 
 class SnapshotPlatform(Platform):
     """A driver with ``Capability.SNAPSHOT``: a running machine can be saved and restored any number of times."""
+
+    def savable(self, spec: MachineSpec) -> bool:  # noqa: ARG002 - drivers may look at it
+        """Tell whether such a machine can be saved; one that cannot boots for every test."""
+        return True
 
     @abstractmethod
     def save(self, instance: Instance, folder: Path) -> None:

@@ -13,9 +13,8 @@ from kola.collect import Target
 from kola.errors import ConfigError
 from kola.external.denylist import SKIP_CONSOLE_WARNINGS
 from kola.fixtures import NEEDS
-from kola.flight import memory_mib
 from kola.ignition_validate import validate_with_tool
-from kola.needs import parse_needs
+from kola.needs import UPDATES, memory_mib, parse_needs
 from kola.platform import load_platform, platform_names
 from kola.selection import skip_reason
 
@@ -29,7 +28,13 @@ if TYPE_CHECKING:
 def target_of(settings: Settings, info: RunInfo | None) -> Target:
     """Return what tests are collected for: what is booted, or what is known of that when nothing is."""
     image = info.image if info is not None else None
-    return Target(settings.platform or "", settings.arch.name, settings.distro or (image.distro if image else ""))
+    return Target(
+        settings.platform or "",
+        settings.arch.name,
+        settings.distro or (image.distro if image else ""),
+        platform_independent=settings.platform_independent,
+        container=image.container if image else "",
+    )
 
 
 def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylist: Denylist) -> None:
@@ -52,14 +57,18 @@ def prepare(item: pytest.Item, settings: Settings, info: RunInfo | None, denylis
             names = ", ".join(platform_names())
             item.add_marker(pytest.mark.skip(reason=f"needs a machine: give --platform=NAME ({names})"))
         return
+    if info.from_image is not None and UPDATES in needs.needs:
+        item.stash[NEEDS] = needs = replace(needs, from_image=True)
     item.add_marker(pytest.mark.timeout(needs.timeout * info.prepared.slowness, func_only=True))
     reason = skip_reason(
         needs,
         platform=info.platform,
         arch=info.arch,
         capabilities=load_platform(info.platform).capabilities,
-        image=info.image,
+        image=info.for_updates().image if needs.from_image else info.image,
+        lacks=info.prepared.lacks,
         fixtures=fixtures.capabilities(fixtures.used_by(item)),
+        platform_independent=settings.platform_independent,
     )
     if reason:
         item.add_marker(pytest.mark.skip(reason=reason))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+CLONED = "cloned"
+"""What is said of a clone that is up."""
 REPEAT = 10.0
 """Seconds after which a wait that goes on is mentioned again."""
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from kola import __version__
 from kola.results import Outcome, RunRecord, Target, TestRecord
+from kola.tap import to_tap
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     import pytest
 
+    from kola.images import Image
     from kola.run import RunInfo
 
 OUTCOME = "kola_outcome"
@@ -35,24 +38,22 @@ _SEVERITY = (
 
 
 class Recorder:
-    """Keeps ``results.json`` of one run up to date: at the start, about once a second, and at the end."""
+    """Keeps ``results.json`` of one run up to date: at the start, about once a second, and at the end.
 
-    def __init__(self, info: RunInfo) -> None:
+    Args:
+        info: of the run.
+        tapfile: also written at the end, or None.
+    """
+
+    def __init__(self, info: RunInfo, tapfile: Path | None = None) -> None:
+        self.tapfile = tapfile
         self.path = info.output / "results.json"
-        image = info.image
         target = Target(
             info.platform,
             info.arch,
             info.prepared.accelerator,
-            {
-                "reference": image.reference,
-                "name": image.name,
-                "version": image.version,
-                "build_id": image.build_id,
-                "stream": image.stream,
-                "distro": image.distro,
-                "sha256": image.sha256,
-            },
+            _recorded(info.image),
+            _recorded(info.from_image) if info.from_image else None,
         )
         self.record = RunRecord(info.run_id, __version__, time.time(), [target])
         self._next = Deadline(0)
@@ -94,6 +95,8 @@ class Recorder:
         self.record.exit_code = exit_code
         self.record.complete = complete
         self.record.write(self.path)
+        if self.tapfile is not None:
+            self.tapfile.write_text(to_tap(self.record))
 
 
 def report_outcome(report: pytest.TestReport) -> Outcome:
@@ -127,3 +130,8 @@ def _first_line(report: pytest.TestReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longrepr)
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _recorded(image: Image) -> dict[str, str]:
+    keys = ("reference", "name", "version", "build_id", "stream", "distro", "sha256")
+    return {key: getattr(image, key) for key in keys}

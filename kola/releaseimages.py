@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,36 +10,28 @@ from kola import metadata
 from kola.download import fetch_file, fetch_text
 from kola.errors import ConfigError
 from kola.signature import keys_at_hand, verify
+from kola.sources import UNSIGNED
 
 if TYPE_CHECKING:
     from kola.imagefile import Progress
-    from kola.metadata import Artifact
-
-BASE_URL = "https://builds.coreos.fedoraproject.org"
-"""Where Fedora CoreOS is published."""
-UNSIGNED = "none"
-"""Instead of keys: do without the signature."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where images come from, and who must have signed them.
-
-    Attributes:
-        url: of the server with streams and releases.
-        keys: file with the public keys, ``UNSIGNED``, or empty for Fedora's keys on this host.
-    """
-
-    url: str = BASE_URL
-    keys: str = ""
+    from kola.metadata import Artifact, CloudImage
+    from kola.releases import Release
+    from kola.sources import Sources
 
 
 @dataclass(frozen=True)
 class Located:
-    """An image file on this host, as it was published, and what its metadata says of it."""
+    """An image file on this host, as it was published, and what its metadata says of it.
+
+    Attributes:
+        path: of the image.
+        artifact: what is said of it.
+        container: OCI archive on this host with the same operating system, or None.
+    """
 
     path: Path
     artifact: Artifact
+    container: Path | None = None
 
 
 def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Located:
@@ -55,10 +47,36 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     Raises:
         ConfigError: no such stream, release or architecture; a wrong digest; a wrong signature, or none that counts.
     """
-    stream, _, version = name.partition("@")
-    if not stream or "/" in name:
-        raise ConfigError(f"image stream:{name}: expected stream:NAME or stream:NAME@VERSION")
-    artifact = _published(stream, version, arch, sources.url.rstrip("/"))
+    artifact = _image_of_stream(name, arch, sources)
+    return Located(_fetched(name, artifact, sources, cache, progress), artifact)
+
+
+def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Release:
+    """Return the release of a stream's image, and fetch its container image.
+
+    Args:
+        name: as of ``from_stream``, like the others.
+        arch: of the image.
+        sources: where from.
+        cache: the user's kola cache.
+        progress: told of the bytes.
+
+    Raises:
+        ConfigError: no such stream or release; its build's metadata is not published, or the container image is not
+            signed as it must be.
+    """
+    folder = _image_of_stream(name, arch, sources).location.rpartition("/")[0]
+    meta = f"{folder}/meta.json"
+    release, archive = metadata.release_of_build(fetch_text(meta), meta)
+    if archive is None:
+        return release
+    url = f"{folder}/{archive.location}"
+    # It lies beside the file, as that of every file of a build does; the metadata does not name it.
+    signed = replace(archive, location=url, signature=f"{url}.sig")
+    return replace(release, image=str(_fetched(name, signed, sources, cache, progress)))
+
+
+def _fetched(name: str, artifact: Artifact, sources: Sources, cache: Path, progress: Progress | None) -> Path:
     keys = _keys(sources)
     file = artifact.location.rpartition("/")[2]
     if not file or file.startswith("."):
@@ -67,16 +85,55 @@ def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: P
     fetch_file(artifact.location, target, artifact.sha256, progress)
     if keys is not None:
         _check(target, artifact, keys)
-    return Located(target, artifact)
+    return target
 
 
-def _published(stream: str, version: str, arch: str, base: str) -> Artifact:
-    if not version:
-        url = f"{base}/streams/{stream}.json"
-        return metadata.of_stream(fetch_text(url), url, arch)
-    index = f"{base}/prod/streams/{stream}/releases.json"
-    url = metadata.release_url(fetch_text(index), index, version)
-    return metadata.of_release(fetch_text(url), url, arch)
+def _image_of_stream(name: str, arch: str, sources: Sources) -> Artifact:
+    text, url = _published(name, sources)
+    return metadata.of_release(text, url, arch) if "@" in name else metadata.of_stream(text, url, arch)
+
+
+def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]:
+    """Return what clouds have of a stream's newest release, or of another.
+
+    Args:
+        name: as of ``from_stream``.
+        arch: of the images.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: no such stream, release or architecture.
+    """
+    return metadata.cloud_images(*_published(name, sources), arch)
+
+
+def cloud_of_stream(name: str, platform: str, region: str, arch: str, sources: Sources) -> CloudImage:
+    """Return what one cloud has of a stream's newest release, or of another.
+
+    Args:
+        name: as of ``from_stream``.
+        platform: as the metadata calls it.
+        region: of the platform, where images have one.
+        arch: of the image.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: no such stream, release or architecture; nothing for that platform or region.
+    """
+    return metadata.cloud_image(*_published(name, sources), platform, arch, region)
+
+
+def _published(name: str, sources: Sources) -> tuple[bytes, str]:
+    """Return the metadata of a stream, or of one of its releases, and where it is from."""
+    stream, at, version = name.partition("@")
+    if not stream or "/" in name or (at and not version):
+        raise ConfigError(f"image stream:{name}: expected stream:NAME or stream:NAME@VERSION")
+    base = sources.url.rstrip("/")
+    url = f"{base}/streams/{stream}.json"
+    if version:
+        index = f"{base}/prod/streams/{stream}/releases.json"
+        url = metadata.release_url(fetch_text(index), index, version)
+    return fetch_text(url), url
 
 
 def _keys(sources: Sources) -> list[Path] | None:
@@ -112,12 +169,7 @@ def from_build(reference: str, arch: str) -> Located:
     Raises:
         ConfigError: no such folder, build, architecture or image.
     """
-    folder, _, wanted = reference.partition("@")
-    root = Path(folder).expanduser()
-    builds = root / "builds" if (root / "builds" / "builds.json").exists() else root
-    index = builds / "builds.json"
-    build = metadata.choose_build(_read(index), str(index), wanted or "latest", arch)
-    meta = builds / build / arch / "meta.json"
+    meta = _meta_of_build(reference, arch)
     artifact = metadata.of_build(_read(meta), str(meta))
     path = meta.parent / artifact.location
     # As coreos-assembler leaves it while it compresses, and afterwards.
@@ -125,7 +177,37 @@ def from_build(reference: str, arch: str) -> Located:
         path = plain
     if not path.exists():
         raise ConfigError(f"{meta}: names the image {artifact.location}, which is not there")
-    return Located(path, artifact)
+    container = meta.parent / artifact.container
+    return Located(path, artifact, container if container.is_file() else None)
+
+
+def release_of_build(reference: str, arch: str) -> Release:
+    """Return the release of a build's images, with its container image if that is there.
+
+    Args:
+        reference: as of ``from_build``.
+        arch: of the image.
+
+    Raises:
+        ConfigError: no such folder, build or architecture.
+    """
+    meta = _meta_of_build(reference, arch)
+    release, archive = metadata.release_of_build(_read(meta), str(meta))
+    path = meta.parent / archive.location if archive is not None else None
+    return release if path is None or not path.is_file() else replace(release, image=str(path.resolve()))
+
+
+def _meta_of_build(reference: str, arch: str) -> Path:
+    folder, _, wanted = reference.partition("@")
+    root = Path(folder).expanduser()
+    builds = root / "builds" if (root / "builds" / "builds.json").exists() else root
+    index = builds / "builds.json"
+    if not index.exists():
+        raise ConfigError(
+            f"image build:{reference}: no {index}; expected the working folder of coreos-assembler, or its builds/"
+        )
+    build = metadata.choose_build(_read(index), str(index), wanted or "latest", arch)
+    return builds / build / arch / "meta.json"
 
 
 def _read(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The releases that an image can be updated to: what its ``image.json`` says under ``updates``."""
+"""The releases that an image can be updated to: what its ``image.json`` says, or those of ``--from-image``."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ class Release:
 
 @dataclass(frozen=True)
 class Releases:
-    """An OSTree repository on this host with updates for an image.
+    """What on this host there is of updates for an image.
 
     Attributes:
-        repo: its folder, in OSTree's archive mode: what a web server gives out.
-        remote: the remote that the image follows by its own configuration.
+        repo: folder of an OSTree repository with the releases, in archive mode: what a web server gives out; None if
+            there are container images only.
+        remote: the remote that the image follows by its own configuration; empty if there is no repository.
         releases: first to last; the first is what the image has installed.
         unsigned: the last release again, as a commit that nobody signed; None if there is none.
         wrongly_signed: the same, signed by a key that the image does not trust; None if there is none.
         package: an RPM file on this host that can be layered on every release; empty if there is none.
     """
 
-    repo: Path
+    repo: Path | None
     remote: str
     releases: tuple[Release, ...]
     unsigned: Release | None = None
@@ -50,13 +51,13 @@ class Releases:
 
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only."""
-        return asdict(self) | {"repo": str(self.repo)}
+        return asdict(self) | {"repo": None if self.repo is None else str(self.repo)}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Releases:
         """Return what ``to_plain`` took apart."""
         return cls(
-            repo=Path(plain["repo"]),
+            repo=None if plain["repo"] is None else Path(plain["repo"]),
             remote=plain["remote"],
             releases=tuple(Release(**one) for one in plain["releases"]),
             package=plain.get("package", ""),
@@ -79,6 +80,8 @@ def read_releases(known: object, source: Path) -> Releases:
         releases = Releases.from_plain(known)  # type: ignore[arg-type]
     except (KeyError, TypeError):
         raise ConfigError(f"{source}: updates: expected {expected}") from None
+    if releases.repo is None:
+        raise ConfigError(f"{source}: updates: expected {expected}")
     repo = source.parent / releases.repo
     if not (repo / "config").is_file():
         raise ConfigError(f"{source}: updates: no OSTree repository in {repo}")

@@ -110,12 +110,13 @@ class TestRecord:
 
 @dataclass(frozen=True)
 class Target:
-    """One platform, architecture and image that the run was about."""
+    """One platform, architecture and image that the run was about; and the image of ``--from-image``, if there is."""
 
     platform: str
     arch: str
     accelerator: str
     image: Mapping[str, Any]
+    from_image: Mapping[str, Any] | None = None
 
 
 @dataclass

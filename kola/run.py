@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kola import images
+from kola import ignition, images
 from kola.arch import get_arch
 from kola.clonecache import Limits
 from kola.errors import ConfigError
 from kola.keys import generate_key, write_client_key
 from kola.platform import Prepared, RunContext, load_platform, parse_options
 from kola.reaper import SOCKET, start_reaper
+from kola.upgrades import updated_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,9 @@ class RunInfo:
         workers: number of processes that boot machines.
         clone: whether machines are cloned where that is possible.
         clone_limits: how many saved machines are kept in the cache.
+        additions: what the config of every machine is merged with; None if it is nothing.
+        from_image: what tests of updates boot, if it is not ``image``, which is then what they update to.
+        from_prepared: of that image.
         scratch: short-lived files, among them secrets; gone after the run.
     """
 
@@ -59,11 +63,20 @@ class RunInfo:
     workers: int
     clone: bool = False
     clone_limits: Limits = field(default_factory=Limits)
+    additions: ignition.Config | None = None
+    from_image: images.Image | None = None
+    from_prepared: Prepared | None = None
 
     @property
     def reaper_socket(self) -> Path:
         """Where workers attach to the process that cleans up after the run."""
         return self.scratch / SOCKET
+
+    def for_updates(self) -> RunInfo:
+        """Return the run as tests of updates see it: its image is the one to update from."""
+        if self.from_image is None or self.from_prepared is None:
+            return self
+        return dataclasses.replace(self, image=self.from_image, prepared=self.from_prepared)
 
     def context(self, worker: str) -> RunContext:
         """Return what the driver of one process has to know."""
@@ -77,6 +90,7 @@ class RunInfo:
         """Return builtin types only: the way to xdist's workers carries nothing else."""
         plain = asdict(self)
         plain["image"] = self.image.to_plain()
+        plain["from_image"] = self.from_image.to_plain() if self.from_image else None
         for key in ("output", "scratch", "cache"):
             plain[key] = str(plain[key])
         return plain
@@ -84,7 +98,7 @@ class RunInfo:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> RunInfo:
         """Return what ``to_plain`` took apart."""
-        prepared = {**plain["prepared"], "notes": tuple(plain["prepared"]["notes"])}
+        from_image, from_prepared = plain["from_image"], plain["from_prepared"]
         paths = {key: Path(plain[key]) for key in ("output", "scratch", "cache")}
         return cls(
             **{
@@ -92,10 +106,17 @@ class RunInfo:
                 **paths,
                 "options": load_platform(plain["platform"]).Options(**plain["options"]),
                 "image": images.Image.from_plain(plain["image"]),
-                "prepared": Prepared(**prepared),
+                "prepared": _prepared(plain["prepared"]),
+                "from_image": images.Image.from_plain(from_image) if from_image else None,
+                "from_prepared": _prepared(from_prepared) if from_prepared else None,
                 "clone_limits": Limits(**plain["clone_limits"]),
+                "additions": ignition.Config(**plain["additions"]) if plain["additions"] else None,
             }
         )
+
+
+def _prepared(plain: dict[str, Any]) -> Prepared:
+    return Prepared(**{**plain, "notes": tuple(plain["notes"])})
 
 
 @dataclass(frozen=True)
@@ -123,7 +144,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         progress: told while an image is unpacked or read: ``(what, bytes done, bytes in all)``.
 
     Raises:
-        ConfigError: unknown platform or option, missing or broken image, output folder not writable.
+        ConfigError: unknown platform or option, missing or broken image or config, output folder not writable.
         PlatformError: the platform does not work.
     """
     if settings.platform is None:
@@ -131,10 +152,21 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     platform_class = load_platform(settings.platform)
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
-        raise ConfigError(f"no image: give --image or kola_image in the ini file: {images.FORMS}")
-    image = images.resolve(
-        settings.image, cache=settings.cache, arch=settings.arch, progress=progress, sources=settings.sources
-    )
+        raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
+    where: dict[str, Any] = {
+        "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
+    }  # fmt: skip
+    image = None
+    if platform_class.remote:
+        region = getattr(options, "region", "")
+        image = images.of_cloud(settings.image, platform_class.name, region, settings.arch, settings.sources)
+    image = image or images.resolve(settings.image, **where)
+    from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None
+
+    additions = settings.additions.read()
+    for booted in (image, from_image):
+        if additions and booted and (why := ignition.too_new_for(additions, booted.ignition_max)):
+            raise ConfigError(why)
 
     if image.format == "cloud" and not platform_class.remote:
         raise ConfigError(
@@ -157,6 +189,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         workers=workers,
         clone=settings.clone,
         clone_limits=settings.clone_limits,
+        additions=additions,
+        from_image=from_image,
     )
     try:
         reaper = start_reaper(
@@ -169,9 +203,11 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         platform = info.load("main")
         platform.progress = progress
         reaper.patience = platform.sweep_seconds
-        prepared = platform.prepare(image)
+        info = dataclasses.replace(info, prepared=platform.prepare(image))
+        if from_image is not None:
+            info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))
         write_client_key(info.scratch / CLIENT_KEY, generate_key())
-        yield Run(dataclasses.replace(info, prepared=prepared), platform, reaper)
+        yield Run(info, platform, reaper)
 
 
 def _output_folder(parent: Path, run_id: str) -> Path:

@@ -82,6 +82,8 @@ def _prepare(machine: Machine, program: Program) -> None:
     machine.write_file(f"{_UNITS}/{program.unit}", program.unit_file(), mode=0o644, sudo=True)
     if program.data is not None:
         _copy_folder(machine, program.data, program.data_folder)
+    if program.container is not None:
+        machine.put(program.container, program.container_path, mode=0o644, owner="core", sudo=True)
     paths = shlex.join([program.path, f"{_UNITS}/{program.unit}", f"{KOLET}.partial"])
     machine.run(
         f"rm -f {ENVIRONMENT}; ! command -v restorecon >/dev/null || restorecon {paths}\n"

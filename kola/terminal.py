@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kola import checks
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER, CLONED
+from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.platform import load_platform
+from kola.progress import CLONED
 from kola.recording import SSH
 from kola.results import Outcome
 from kola.spec import Capability
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from kola.flight import Reservation
+    from kola.images import Image
     from kola.machine import Machine
     from kola.parallel import Workers
     from kola.progress import Event
@@ -40,16 +41,13 @@ _KOLA = Path(__file__).parent
 
 def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None) -> list[str]:
     """Return the lines at the top of a run; ``workers`` is what ``-n auto`` chose, and why."""
-    image = info.image
-    what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
-    build = f", build {image.build_id}" if image.build_id else ""
     several = str(workers) if workers else f"{info.workers} worker{'s' if info.workers > 1 else ''}"
     platform = load_platform(info.platform)
-    digest = f", sha256 {image.sha256[:12]}" if image.sha256 else ""
     budget = "" if platform.remote else f"memory budget {info.budget_mib} MiB, "
     lines = [
         f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
-        f"kola: image {info.image.reference}: {what}{build}{digest}",
+        f"kola: image {_described(info.image)}",
+        *([f"kola: tests of updates begin with {_described(info.from_image)}"] if info.from_image else []),
         f"kola: {several}",
         f"kola: {budget}output {_relative(info.output)}",
     ]
@@ -61,6 +59,13 @@ def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None
     if info.workers > 1 and not own_scheduler:
         lines.append("kola: --dist given: shared machines may be booted once a worker, long tests may come last")
     return lines
+
+
+def _described(image: Image) -> str:
+    what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
+    build = f", build {image.build_id}" if image.build_id else ""
+    digest = f", sha256 {image.sha256[:12]}" if image.sha256 else ""
+    return f"{image.reference}: {what}{build}{digest}"
 
 
 def progress_printer(reporter: Any) -> Callable[[Event], None]:
@@ -148,12 +153,6 @@ def summary(reporter: Any, info: RunInfo, rates: list[str], bill: Sequence[str])
     if kept:
         reporter.write_line("kept machines end after 24 h, or with: kola gc")
     reporter.write_line(f"results: {_relative(info.output / 'results.json')}")
-
-
-def explain(reporter: Any, out: list[tuple[str, str]]) -> None:
-    """Say why tests were deselected."""
-    for name, why in out:
-        reporter.write_line(f"not selected: {name}: {why}")
 
 
 def _relative(path: Path) -> str:

@@ -86,8 +86,10 @@ def parse(text: bytes | str, source: str, *, first_line: int = 1) -> Node | None
         mark = e.problem_mark or e.context_mark
         where = f"line {mark.line + 1 + before}, column {mark.column + 1}: " if mark is not None else ""
         raise ConfigError(f"{source}: {where}not YAML: {e.problem or e.context}") from e
-    except yaml.YAMLError as e:
-        raise ConfigError(f"{source}: not YAML: {' '.join(str(e).split())}") from e
+    except yaml.reader.ReaderError as e:
+        # Its position is in bytes or characters, as the reader pleases.
+        line = decoded.count("\n", 0, decoded.index(chr(e.character))) + 1 + before
+        raise ConfigError(f"{source}: line {line}: not YAML: {e.reason}: 0x{e.character:02x}") from e
     except (RecursionError, ValueError) as e:
         raise ConfigError(f"{source}: not YAML: {type(e).__name__}") from e
 

@@ -19,6 +19,8 @@ _INTEGERS = (
     (r"[-+]?0x([0-9a-fA-F_]+)", 16),
     (r"[-+]?([0-9_]+)", 10),
 )
+_LONGEST_INTEGER = 100
+"""Characters; 64 bits in binary take less, and Python refuses to read or write thousands of digits."""
 _EXPECTED = {str: "a string", int: "an integer", bool: "true or false"}
 _SHOWN = 5
 
@@ -94,6 +96,9 @@ def _value(shape: Scalar | Items | Object, node: Node, path: str, notes: Notes) 
         expected = "a list"
     else:
         if isinstance(node, Text) and (found := _scalar(shape.kind, node)) is not None:
+            if isinstance(found, int) and abs(found) >= 1 << 63:
+                notes.wrong(path, f"{found} does not fit into 64 bits")
+                return None
             return found
         expected = _EXPECTED[shape.kind]
     notes.wrong(path, f"expected {expected}, found {kind_of(node)}")
@@ -124,7 +129,7 @@ def _scalar(kind: type, node: Text) -> str | int | bool | None:
             (_TRUE, _FALSE) if node.plain else (_TRUE - {"true", "True", "TRUE"}, _FALSE - {"false", "False", "FALSE"})
         )
         return True if node.text in words[0] else False if node.text in words[1] else None
-    if node.plain:
+    if node.plain and len(node.text) <= _LONGEST_INTEGER:
         for pattern, base in _INTEGERS:
             if match := re.fullmatch(pattern, node.text):
                 digits = match[1].replace("_", "")

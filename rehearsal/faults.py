@@ -27,6 +27,8 @@ class Trouble(enum.StrEnum):
     """What was made a moment ago is not known yet."""
     CUT = "cut"
     """The connection breaks before anything is done."""
+    GARBLED = "garbled"
+    """Something before the provider answers, with a page of HTML."""
     LOST = "lost"
     """It is done, but the connection breaks before the answer."""
 

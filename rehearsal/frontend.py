@@ -35,7 +35,7 @@ class FrontEnd(ABC):
 
     @abstractmethod
     def refuse(self, trouble: Trouble, request: Request, call: str) -> Response:
-        """Return the provider's answer to a call that meets with trouble (not CUT, not LOST)."""
+        """Return the provider's answer to a call that meets with trouble (not CUT, LOST, GARBLED)."""
 
     @abstractmethod
     def wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

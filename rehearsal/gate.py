@@ -6,7 +6,7 @@ import io
 import socket
 from typing import TYPE_CHECKING
 
-from werkzeug import Request
+from werkzeug import Request, Response
 
 from rehearsal.faults import Trouble
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from rehearsal.faults import Faults
     from rehearsal.frontend import FrontEnd
+
+
+_PAGE = "<!doctype html>\n<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>\n"
 
 
 class Gate:
@@ -41,6 +44,8 @@ class Gate:
         if trouble is Trouble.LOST:
             list(self._front.wsgi(environ, lambda *_: lambda _: None))
             return _cut(environ, start_response)
+        if trouble is Trouble.GARBLED:
+            return Response(_PAGE, 502, content_type="text/html")(environ, start_response)
         if trouble is not None:
             return self._front.refuse(trouble, request, call)(environ, start_response)
         return self._front.wsgi(environ, start_response)

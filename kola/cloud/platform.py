@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import time
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,7 +27,7 @@ from kola.spec import MachineSpec
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from kola.arch import Arch
     from kola.cloud.options import CloudOptions
@@ -66,7 +67,7 @@ class Order:
     kind: InstanceType
     zone: str
     spec: MachineSpec
-    user_data: bytes
+    user_data: bytes = field(repr=False)
 
 
 class CloudPlatform(Platform):
@@ -309,10 +310,11 @@ class CloudPlatform(Platform):
     def _place(self, spec: MachineSpec, data: bytes, tags: Tags, prepared: Prepared) -> tuple[str, InstanceType, State]:
         """Make a machine in the first place that has room for it, and wait until it runs."""
         refused = []
+        nonce = secrets.token_hex(4)
         spread = int(hashlib.sha256(tags.name.encode()).hexdigest()[:4], 16)
         kinds = self._types(spec)
         for number, (kind, zone) in enumerate(placements(kinds, self._zones, spread)):
-            token = f"{tags.name}-{tags.created}-{number}"
+            token = f"{tags.name}-{nonce}-{number}"
             order = Order(tags.name, tags, token, prepared.image_ref, kind, zone, spec, data)
             try:
                 machine = self.call.fresh(self.create, order)
@@ -321,7 +323,7 @@ class CloudPlatform(Platform):
                 continue
             self._states.expect(machine)
             try:
-                return machine, kind, self._await(machine, tags.name, Phase.RUNNING)
+                return machine, kind, self._await(machine, tags.name, Phase.RUNNING, dead={Phase.GONE, Phase.STOPPED})
             except CapacityError as e:
                 refused.append(f"{kind.name} in {zone}: {e}")
                 self._quietly(self.terminate, machine)
@@ -329,19 +331,19 @@ class CloudPlatform(Platform):
             raise ConfigError(f"no zone offers {', '.join(kind.name for kind in kinds)}")
         raise PlatformError(f"machine {tags.name}: no room anywhere: {'; '.join(refused)}")
 
-    def _await(self, machine: str, name: str, phase: Phase) -> State:
-        """Wait until a machine is in that phase, and has an address if it is to run.
+    def _await(self, machine: str, name: str, phase: Phase, dead: Collection[Phase] = (Phase.GONE,)) -> State:
+        """Wait until a machine is in that phase, and has an address if it is to run; none comes back from the dead.
 
         Raises:
             CapacityError: it never came up for want of room.
-            PlatformError: it is gone, or the time is up.
+            PlatformError: it is dead, or the time is up.
         """
 
         def there() -> list[State]:
             state = self.state_of(machine)
-            if state.phase is Phase.GONE and phase is not Phase.GONE:
+            if state.phase in dead:
                 error = CapacityError if state.no_room else PlatformError
-                raise error(f"machine {name} ({machine}) is gone: {state.reason or 'no reason given'}")
+                raise error(f"machine {name} ({machine}) is {state.phase.value}: {state.reason or 'no reason given'}")
             ready = state.phase is phase and (phase is not Phase.RUNNING or self._address(state))
             return [state] if ready else []
 

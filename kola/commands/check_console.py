@@ -64,6 +64,8 @@ def _journal(text: str) -> list[dict[str, Any]]:
 
 
 def _read(name: str) -> str:
+    if name == "-" and sys.stdin.isatty():
+        print("reading standard input, to Ctrl-D", file=sys.stderr)
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as e:

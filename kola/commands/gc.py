@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kola import options
-from kola.clonecache import CloneCache
-from kola.clones import CLONE_FOLDER
+from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.cloud.platform import CloudPlatform
 from kola.errors import ConfigError, KolaError
 from kola.platform import RunContext, Scope, load_platform, parse_options

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ HELP = "list tests, with what each says of itself"
 DESCRIPTION = (
     "List the tests that pytest would collect with these arguments, such as '-E ../fedora-coreos-config', "
     "'--tag reboot' or a path, with what each says of itself. Nothing is booted."
+)
+# kola is imported already, which matters to whoever rewrites its asserts: nobody.
+_COLLECT = (
+    *("--collect-only", "-q", "-p", "no:cacheprovider"),
+    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
 )
 _OWN = ("--json", "-h", "--help")
 _COLUMNS = ("name", "platforms", "architectures", "distros", "tags", "description")
@@ -42,12 +48,16 @@ def split(arguments: Sequence[str]) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     listing = Listing()
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        code = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *args.rest], plugins=[listing])
+    said, wrong = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(wrong):
+        code = pytest.main([*_COLLECT, *args.rest], plugins=[listing])
     if code not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
-        print(said.getvalue(), end="", file=sys.stderr)
+        usage = re.search(r"^pytest\.main\(\): error: (.*)", wrong.getvalue(), re.MULTILINE)
+        # What is wrong is in one of both; of the other only how long that took.
+        print(f"ERROR: {usage[1]}" if usage else (wrong.getvalue() or said.getvalue()).rstrip(), file=sys.stderr)
         return int(code)
+    if not listing.rows:
+        print("no tests here; give a path, or a project with -E", file=sys.stderr)
     if args.json:
         print(json.dumps(listing.rows, indent=1))
         return ExitCode.PASSED

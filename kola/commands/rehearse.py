@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     server, faults = _modules()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # leave nothing then, too
     given = {"kola_image": "testos", **{key: value for key, value in vars(args).items() if value is not None}}
     settings = options.settings_of(given, Path.cwd())
     server.front_end(args.name)  # what is wrong with the name is said before an image is read
@@ -60,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         wanted += [word for key, value in rehearsal.options().items() for word in ("-P", f"{key}={value}")]
         environment = rehearsal.environment()
         if args.pytest:
+            signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for pytest, which cleans up before this ends
             command = [sys.executable, "-m", "pytest", *wanted, *args.pytest]
             return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
         print(" ".join(f"{key}={shlex.quote(value)}" for key, value in environment.items()), end=" \\\n  ")

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kola import options
-from kola.configs import read_config
-from kola.errors import ConfigError
+from kola.configs import read_given
 from kola.flight import Flight
 from kola.needs import Isolation, Needs
 from kola.progress import Follower
 from kola.results import ExitCode
 from kola.run import start_run
-from kola.spec import Disk, MachineSpec
+from kola.spec import DISK_OPTIONS, MachineSpec, parse_bind, parse_disk
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -42,14 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--wait", action="store_true", help="open no shell; end with Ctrl-C")
     end.add_argument("--keep", action="store_true", help="open no shell; leave it running for 24 h or until 'kola gc'")
-    parser.add_argument("--memory", type=int, metavar="MIB", help=f"default: {MachineSpec.memory_mib}")
-    parser.add_argument("--disk-size", type=int, metavar="GIB", help="default: the image's")
-    parser.add_argument("--add-disk", type=int, action="append", default=[], metavar="GIB", help="an empty disk more")
-    parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="of every boot")
+    parser.add_argument("--memory", type=int, metavar="MIB", help=f"memory (default: {MachineSpec.memory_mib})")
+    parser.add_argument("--disk-size", type=int, metavar="GIB", help="size of its disk (default: the image's)")
+    parser.add_argument(
+        "--add-disk", action="append", default=[], metavar="SIZE[:OPTIONS]",
+        help=f"an empty disk more, such as 5G or 5G:channel=nvme,4k; options: {DISK_OPTIONS}",
+    )  # fmt: skip
+    for flag, how in (("--bind-ro", "read-only"), ("--bind-rw", "writable")):
+        parser.add_argument(
+            flag, action="append", default=[], metavar="HOST,GUEST", help=f"mount a folder of this host there, {how}"
+        )
+    parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="kernel arguments of every boot")
     parser.add_argument("remote", nargs="*", metavar="COMMAND", help="run this instead of a shell, behind '--'")
     options.add_to(
         parser, "kola_platform", "kola_image", "kola_image_url", "kola_image_keys", "kola_arch",
-        "kola_platform_options", "kola_no_clone", "kola_cache", "kola_output", "kola_owner",
+        "kola_platform_options", "kola_append_butane", "kola_append_ignition", "kola_debug_systemd_unit",
+        "kola_no_clone", "kola_cache", "kola_output", "kola_owner", "kola_memory_budget",
     )  # fmt: skip
 
 
@@ -86,16 +93,17 @@ def _spec(args: argparse.Namespace) -> MachineSpec:
     return MachineSpec(
         memory_mib=args.memory or MachineSpec.memory_mib,
         disk_gib=args.disk_size,
-        disks=tuple(Disk(size) for size in args.add_disk),
+        disks=tuple(parse_disk(disk) for disk in args.add_disk),
+        binds=tuple(
+            parse_bind(bind, read_only=read_only)
+            for given, read_only in ((args.bind_ro, True), (args.bind_rw, False))
+            for bind in given
+        ),
         kernel_args=tuple(args.append_kernel_args.split()),
     )
 
 
 def _config(args: argparse.Namespace) -> ignition.Config | None:
-    path = args.butane or args.ignition
-    if path is None:
-        return None
-    try:
-        return read_config(Path(path), is_butane=args.butane is not None)
-    except OSError as e:
-        raise ConfigError(f"{path}: {e.strerror}") from e
+    if args.butane is not None:
+        return read_given("--butane", Path(args.butane), is_butane=True)
+    return None if args.ignition is None else read_given("--ignition", Path(args.ignition), is_butane=False)

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from kola.errors import ConfigError
-from kola.ignition.model import without_repetition
+from kola.ignition.model import no_constant, without_repetition
 from kola.ignition.parts import APPENDED, BOOL, INT, TEXT
 from kola.ignition.shapes import Field, Object
 from kola.yamltext import Mapping as YamlMapping
@@ -167,12 +167,17 @@ def parse_executable(head: bytes, source: str) -> Metadata | None:
 
 def _json(text: str, source: str, line: int) -> Node:
     try:
-        return from_json(json.loads(text, object_pairs_hook=without_repetition), text, first_line=line)
+        value = json.loads(text, object_pairs_hook=without_repetition, parse_constant=no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+        return from_json(value, text, first_line=line)
     except json.JSONDecodeError as e:
         raise ConfigError(f"{source}: line {line + e.lineno - 1}, column {e.colno}: not JSON: {e.msg}") from e
     except RecursionError as e:
         raise ConfigError(f"{source}: line {line}: not JSON: nested too deeply") from e
-    except ValueError as e:  # of without_repetition
+    except UnicodeEncodeError as e:
+        half = f"\\u{ord(e.object[e.start]):04x}"
+        raise ConfigError(f"{source}: line {line}: contains {half}, which is half a character") from e
+    except ValueError as e:  # of our two hooks
         raise ConfigError(f"{source}: line {line}: {e}") from e
 
 
@@ -228,7 +233,7 @@ def _check(values: dict[str, Any], notes: Notes) -> None:
     if (given := values.get("bootFrom")) and given not in BOOT_FROM:
         notes.wrong("bootFrom", f"'{given}' is none of {', '.join(BOOT_FROM)}")
     for index, port in enumerate(values.get("requiredHostPorts", ())):
-        if not (port.isdecimal() and 0 < int(port) < 1 << 16):
+        if not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 1 << 16):
             notes.wrong(f"requiredHostPorts[{index}]", f"'{port}' is not a port")
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from kola import ignition
 from kola.configs import read_config
 from kola.errors import ConfigError
 from kola.external.metadata import HEAD, Metadata, parse_executable, parse_folder
 from kola.external.program import Program
 from kola.needs import Isolation, Needs
-from kola.spec import Disk, MachineSpec, Nic
+from kola.spec import Capability, MachineSpec, Nic, parse_bind, parse_disk
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from kola import ignition
     from kola.external.tree import Found
 
 TAG = "external"
 """Every external test has this tag."""
 NEEDS_INTERNET, PLATFORM_INDEPENDENT = "needs-internet", "platform-independent"
 SKIP_BASE_CHECKS, SECURE_BOOT = "skip-base-checks", "secure-boot"
+NUMA_NODES = 2
+"""Of a test with ``numaNodes``."""
 _INDEPENDENT_PLATFORM = "qemu"
 _EXCLUSIVE_MINUTES, _SHARED_MINUTES = 10, 1
-_GIB = re.compile(r"(\d+)G?")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class ExternalTest:
     """A test that was found, with what it says of itself.
 
     Attributes:
+        container: file with the image's operating system, which the machine gets; None if the test does not ask for it.
         bucket: number among the tests that share its machine, from 1 on; 0 while it has none, or none to share.
         merged: the config of that machine.
     """
@@ -41,6 +42,7 @@ class ExternalTest:
     found: Found
     metadata: Metadata
     config: ignition.Config | None = None
+    container: Path | None = None
     bucket: int = 0
     merged: ignition.Config | None = field(default=None, repr=False)
 
@@ -66,7 +68,8 @@ class ExternalTest:
 
     def program(self) -> Program:
         """Return what its machine has to know of it."""
-        return Program(self.name, self.found.executable, self.found.data, self.bucket if self.shared else None)
+        number = self.bucket if self.shared else None
+        return Program(self.name, self.found.executable, self.found.data, number, self.container)
 
     def needs(self, arch: str, rules: Collection[str]) -> Needs:
         """Return what it needs, as a test's marker would say it.
@@ -80,11 +83,13 @@ class ExternalTest:
         return Needs(
             isolation=Isolation.SHARED if self.shared else Isolation.FRESH,
             spec=self.spec(arch),
+            needs=(SECURE_BOOT,) if SECURE_BOOT in metadata.tags else (),
             ignition=self.merged if self.shared else self.config,
             platforms=metadata.platforms,
             architectures=metadata.architectures,
             tags=self.tags,
             description=metadata.description,
+            host_ports=metadata.required_host_ports,
             skip_checks=dict.fromkeys(rules, f"tag {SKIP_BASE_CHECKS}") if without_checks else {},
             # Its own limit is kept where it runs; this one is for what goes on around it.
             timeout=60.0 * self.minutes + 300.0,
@@ -97,11 +102,17 @@ class ExternalTest:
             ConfigError: a disk that cannot be.
         """
         metadata, default = self.metadata, MachineSpec()
+        primary = parse_disk(metadata.primary_disk)
         return MachineSpec(
             memory_mib=max(default.memory_mib, metadata.memory_mb(arch)),
-            disk_gib=metadata.min_disk or (_gib(metadata.primary_disk) if metadata.primary_disk else None),
-            disks=tuple(Disk(_gib(disk)) for disk in metadata.additional_disks),
+            firmware=Capability.UEFI_SECURE.value if SECURE_BOOT in metadata.tags else "",
+            tpm=self.config is not None and ignition.needs_tpm(self.config),
+            numa_nodes=NUMA_NODES if metadata.numa_nodes else 1,
+            disk_gib=metadata.min_disk or primary.size_gib,
+            root_disk=replace(primary, size_gib=None),
+            disks=tuple(parse_disk(disk) for disk in metadata.additional_disks),
             nics=(Nic(),) * metadata.additional_nics,
+            binds=tuple(parse_bind(bind) for bind in metadata.bind_mount_host_ro),
             kernel_args=tuple(metadata.append_kernel_args.split()),
             first_boot_kernel_args=tuple(metadata.append_firstboot_kernel_args.split()),
         )
@@ -154,36 +165,20 @@ def _read_config(path: Path, allow_warnings: bool) -> ignition.Config:  # noqa: 
         raise ConfigError(f"{path}: {e.strerror}") from e
 
 
-def _gib(disk: str) -> int:
-    match = _GIB.fullmatch(disk.split(":", maxsplit=1)[0])
-    if match is None or int(match[1]) < 1:
-        raise ConfigError(f"disk '{disk}': expected a size in GiB, such as 5G")
-    return int(match[1])
-
-
-def cannot_run(metadata: Metadata, *, platform: str, distro: str) -> str:
+def cannot_run(metadata: Metadata, *, platform: str, distro: str, container: str) -> str:
     """Say why a test cannot run on a target, beyond what every test can ask for; empty if it can.
 
     Args:
         metadata: its own.
         platform: of the target; empty if not known.
         distro: of the image, likewise.
+        container: file with the image's operating system as a container image; empty if there is none.
     """
     included = [name for name in metadata.distros if not name.startswith("!")]
     if distro and (f"!{distro}" in metadata.distros or (included and distro not in included)):
         return f"not for distro {distro} (distros: {' '.join(metadata.distros)})"
     if PLATFORM_INDEPENDENT in metadata.tags and platform not in {"", _INDEPENDENT_PLATFORM}:
         return f"tag {PLATFORM_INDEPENDENT}: run on {_INDEPENDENT_PLATFORM} only"
-    disks = [disk for disk in (metadata.primary_disk, *metadata.additional_disks) if ":" in disk]
-    unknown = {
-        "options of disks": disks,
-        "numaNodes": metadata.numa_nodes,
-        "injectContainer": metadata.inject_container,
-        "bindMountHostRO": metadata.bind_mount_host_ro,
-        "bootFrom": metadata.boot_from,
-        "requiredHostPorts": metadata.required_host_ports,
-        "noInstanceCreds": metadata.no_instance_creds,
-        f"tag {SECURE_BOOT}": SECURE_BOOT in metadata.tags,
-    }
-    lacking = [name for name, value in unknown.items() if value]
-    return f"kola cannot do this yet: {', '.join(lacking)}" if lacking else ""
+    if metadata.inject_container and platform and not container:
+        return "injectContainer: the image comes without a container image of its release"
+    return f"kola cannot boot from an ISO image yet (bootFrom: {metadata.boot_from})" if metadata.boot_from else ""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = "/run/kola-runext-env"
 """Read by the unit: the mark of the reboot before, if there was one."""
 _PROGRAM = "/usr/local/bin/kola-runext-"
+_HOME = "/var/home/core"
 _DATA = "/var/opt/kola/extdata"
 
 
@@ -26,12 +27,14 @@ class Program:
         executable: on this host.
         data: folder that comes with it, or None.
         number: of a test that shares its machine, by which its unit and data are told from those of others; else None.
+        container: file on this host that is put onto the machine for it, or None.
     """
 
     name: str
     executable: Path
     data: Path | None = None
     number: int | None = None
+    container: Path | None = None
 
     @property
     def unit(self) -> str:
@@ -49,6 +52,12 @@ class Program:
         return f"{_PROGRAM}{self.executable.name}"
 
     @property
+    def container_path(self) -> str:
+        """Where its container image is on the machine, if it has one."""
+        assert self.container is not None  # noqa: S101 - asked for by its callers
+        return f"{_HOME}/{self.container.name}"
+
+    @property
     def _suffix(self) -> str:
         return "" if self.number is None else f"-{self.number}"
 
@@ -60,6 +69,8 @@ class Program:
             "KOLA_TEST_EXE": self.executable.name,
             "KOLA_EXT_DATA": self.data_folder,
         }
+        if self.container is not None:
+            variables["KOLA_EXT_OSTREE_OCIARCHIVE"] = self.container_path
         environment = "".join(f"Environment={_quoted(f'{key}={value}')}\n" for key, value in variables.items())
         # A leading character of a path that means something to ExecStart cannot be there: it is absolute.
         return (

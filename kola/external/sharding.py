@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -24,14 +25,14 @@ class Shard:
         Raises:
             ConfigError: anything else.
         """
-        match = re.fullmatch(r"hash:(\d+)/(\d+)", text)
+        match = re.fullmatch(r"hash:([0-9]{1,9})/([0-9]{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise ConfigError(f"--sharding '{text}': expected hash:M/N with M from 1 to N, such as hash:1/3")
         return cls(int(match[1]), int(match[2]))
 
     def has(self, name: str) -> bool:
-        """Tell whether a test is in this share."""
-        return fnv1(name.encode()) % self.total + 1 == self.number
+        """Tell whether a test is in this share; of a name that is not UTF-8 the bytes count, as in Go."""
+        return fnv1(os.fsencode(name)) % self.total + 1 == self.number
 
 
 def fnv1(data: bytes) -> int:

@@ -6,7 +6,17 @@ has the rules for single values.
 
 from kola.ignition.building import add_directory, add_file, add_kernel_args, add_link, add_unit, add_user, data_url
 from kola.ignition.merging import merge
-from kola.ignition.model import VERSIONS, Config, empty, parse, required_version, serialise, size, too_new_for
+from kola.ignition.model import (
+    VERSIONS,
+    Config,
+    empty,
+    needs_tpm,
+    parse,
+    required_version,
+    serialise,
+    size,
+    too_new_for,
+)
 from kola.ignition.redaction import redact
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "data_url",
     "empty",
     "merge",
+    "needs_tpm",
     "parse",
     "redact",
     "required_version",

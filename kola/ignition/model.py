@@ -64,7 +64,7 @@ def parse(text: bytes | str, source: str = "config", *, allow_warnings: bool = F
         tree = json.loads(
             text.decode() if isinstance(text, bytes) else text,
             object_pairs_hook=without_repetition,
-            parse_constant=_no_constant,
+            parse_constant=no_constant,
         )
         json.dumps(tree, ensure_ascii=False).encode()
         return checked(tree, source, allow_warnings=allow_warnings)
@@ -138,6 +138,12 @@ def too_new_for(config: Config, image_max: str | None) -> str | None:
     return f"the config ({config.source}) needs Ignition spec {config.version}, the image understands up to {image_max}"
 
 
+def needs_tpm(config: Config) -> bool:
+    """Tell whether a machine needs a TPM 2.0 for its config: a LUKS volume is bound to it."""
+    volumes = config.tree.get("storage", {}).get("luks", [])
+    return any((volume.get("clevis") or {}).get("tpm2") for volume in volumes)
+
+
 def serialise(config: Config) -> bytes:
     """Return the config as compact JSON; equal configs give equal bytes."""
     return json.dumps(config.tree, separators=(",", ":"), sort_keys=True).encode()
@@ -188,5 +194,10 @@ def without_repetition(pairs: list[tuple[str, Any]]) -> Tree:
     return found
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """Refuse what Python takes for JSON; as ``parse_constant``.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"not JSON: {name}")

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
+from botocore.parsers import ResponseParserError
 
 from kola.errors import ConfigError
 from kola.retry import Fault, Verdict
@@ -58,6 +59,8 @@ def classify(error: Exception) -> Verdict | None:
         return Verdict(_fault(code), f"{code}: {message.splitlines()[0] if message else 'no message'}")
     if isinstance(error, BotoConnectionError | HTTPClientError):
         return Verdict(Fault.TRANSIENT, f"no connection: {error}")
+    if isinstance(error, ResponseParserError):  # what stands before the service answered, not in its language
+        return Verdict(Fault.TRANSIENT, "an answer that is none of AWS's")
     if isinstance(error, BotoCoreError) and not isinstance(error, ParamValidationError):
         return Verdict(Fault.FATAL, str(error))
     return None

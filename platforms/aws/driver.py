@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
-from kola.retry import MissingError
+from kola.retry import CapacityError, MissingError
 from kola.spec import Capability
 from platforms.aws import clients, images
 from platforms.aws.clients import Clients, once, tag_list, tagged
@@ -58,7 +58,9 @@ class Aws(CloudPlatform):
         super().__init__(options, arch, context)
         self._clients = Clients(options)
         self._bucket = options.bucket
+        self._resources = Resources(self._clients, self._bucket_name)
         self._group = options.security_group
+        self._subnets: dict[str, str] = {}  # by zone
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of boto3 means."""
@@ -137,7 +139,7 @@ class Aws(CloudPlatform):
 
     def publish(self, image: Image, name: str, tags: Tags) -> str:
         """Upload an image and register it."""
-        bucket = self._ready_bucket()
+        bucket = self.call(self._make_bucket)
         publisher = images.Publisher(self._clients, self.options, self.call, bucket)
         publisher.interval, publisher.progress = self.interval, self.progress
         return publisher.publish(image, name, tags, self.arch.name, self.context.scratch)
@@ -151,9 +153,13 @@ class Aws(CloudPlatform):
 
     def put(self, name: str, data: bytes, tags: Tags) -> str:  # noqa: ARG002 - its tags say it
         """Store a config; only who knows the URL, which is signed, reads it."""
-        where = {"Bucket": self._ready_bucket(), "Key": images.object_key(tags, "config.ign.gz")}
-        self._clients.s3.put_object(**where, Body=data)
-        url: str = self._clients.s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_URL_SECONDS)
+        s3, where = self._clients.s3, {"Bucket": self._bucket_name(), "Key": images.object_key(tags, "config.ign.gz")}
+        try:
+            s3.put_object(**where, Body=data)
+        except s3.exceptions.NoSuchBucket:
+            self._make_bucket()
+            s3.put_object(**where, Body=data)
+        url: str = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_URL_SECONDS)
         return url
 
     def discard(self, name: str) -> None:
@@ -164,20 +170,18 @@ class Aws(CloudPlatform):
 
     def _bucket_name(self) -> str:
         if not self._bucket:
-            account = self.call(self._clients.sts.get_caller_identity)["Account"]
+            account = self._clients.sts.get_caller_identity()["Account"]
             self._bucket = f"kola-{account}-{self._clients.region}"
         return self._bucket
 
-    def _ready_bucket(self) -> str:
-        """Return the bucket, made if need be; it is nobody's in particular, and stays."""
+    def _make_bucket(self) -> str:
+        """Make the bucket if it is not there; it is nobody's in particular, and stays. Again does nothing."""
         s3, name = self._clients.s3, self._bucket_name()
-        try:
-            self.call(s3.head_bucket, Bucket=name)
-        except MissingError:
-            if self.options.bucket:
-                raise ConfigError(f"-P bucket={name}: no such bucket") from None
-            where = {} if self._clients.region == "us-east-1" else {"LocationConstraint": self._clients.region}
-            self.call(s3.create_bucket, Bucket=name, **({"CreateBucketConfiguration": where} if where else {}))
+        if self.options.bucket:
+            return name
+        region = self._clients.region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        once(lambda: s3.create_bucket(Bucket=name, **where), "BucketAlreadyOwnedByYou", lambda: None)()
         return name
 
     # -- machines ----------------------------------------------------------------------------------------------------
@@ -195,8 +199,20 @@ class Aws(CloudPlatform):
 
     def create(self, order: Order) -> str:
         """Run one instance; the token sees that a repeated call makes no other one."""
-        made = self._clients.ec2.run_instances(**self._request(order))
+        made = self._clients.ec2.run_instances(**self._request(order, self._subnet(order.zone)))
         return str(made["Instances"][0]["InstanceId"])
+
+    def _subnet(self, zone: str) -> str:
+        """Return the user's subnet, or the default one of a zone."""
+        if self.options.subnet:
+            return str(self.options.subnet)
+        if zone not in self._subnets:
+            wanted = [{"Name": "default-for-az", "Values": ["true"]}, {"Name": "availability-zone", "Values": [zone]}]
+            found = self._clients.ec2.describe_subnets(Filters=wanted)["Subnets"]
+            if not found:
+                raise CapacityError(f"{zone} has no default subnet")
+            self._subnets[zone] = str(found[0]["SubnetId"])
+        return self._subnets[zone]
 
     def terminate(self, machine: str) -> None:
         """Terminate it; its volumes go with it."""
@@ -213,7 +229,7 @@ class Aws(CloudPlatform):
     def states(self) -> Mapping[str, State]:
         """Return the states of this process's instances."""
         worker = [{"Name": "tag:kola-worker", "Values": [self.context.worker]}]
-        found = self._resources().of_run("describe_instances", "Reservations", self.context.run_id, Filters=worker)
+        found = self._resources.of_run("describe_instances", "Reservations", self.context.run_id, Filters=worker)
         return {one["InstanceId"]: _state(one) for reservation in found for one in reservation["Instances"]}
 
     def read_console(self, machine: str) -> str:
@@ -229,25 +245,22 @@ class Aws(CloudPlatform):
 
     def kinds(self) -> Sequence[Kind]:
         """Return what may be left, in the order in which it can go."""
-        return self._resources().kinds()
-
-    def _resources(self) -> Resources:
-        return Resources(self._clients, self._bucket_name())
+        return self._resources.kinds()
 
     def _security_group(self) -> str:
         """Return the group of the run; the controller made it."""
         if not self._group:
-            found = self._resources().of_run("describe_security_groups", "SecurityGroups", self.context.run_id)
+            found = self._resources.of_run("describe_security_groups", "SecurityGroups", self.context.run_id)
             groups = [one["GroupId"] for one in found]
             if not groups:
                 raise MissingError(f"the security group of run {self.context.run_id} is gone")
             self._group = groups[0]
         return self._group
 
-    def _request(self, order: Order) -> dict[str, Any]:
+    def _request(self, order: Order, subnet: str) -> dict[str, Any]:
         options = self.options
-        if len(order.spec.disks) > len(_LETTERS) or any(disk.serial for disk in order.spec.disks):
-            raise ConfigError(f"platform aws: at most {len(_LETTERS)} extra disks, and none with a serial of its own")
+        if len(order.spec.disks) > len(_LETTERS):
+            raise ConfigError(f"platform aws: at most {len(_LETTERS)} extra disks")
         request: dict[str, Any] = {
             "ImageId": order.image,
             "InstanceType": order.kind.name,
@@ -266,7 +279,7 @@ class Aws(CloudPlatform):
                     "Groups": [self._security_group()],
                     "AssociatePublicIpAddress": options.address == "public",
                     "DeleteOnTermination": True,
-                    **({"SubnetId": options.subnet} if options.subnet else {}),
+                    "SubnetId": subnet,
                 }
             ],
         }
@@ -279,7 +292,7 @@ class Aws(CloudPlatform):
 
 
 def _disks(order: Order) -> list[dict[str, Any]]:
-    sizes = {} if order.spec.disk_gib is None else {"/dev/xvda": order.spec.disk_gib}
+    sizes: dict[str, int | None] = {} if order.spec.disk_gib is None else {"/dev/xvda": order.spec.disk_gib}
     sizes |= {f"/dev/sd{letter}": disk.size_gib for letter, disk in zip(_LETTERS, order.spec.disks, strict=False)}
     ebs = {"VolumeType": "gp3", "DeleteOnTermination": True}
     return [{"DeviceName": name, "Ebs": {**ebs, "VolumeSize": size}} for name, size in sizes.items()]

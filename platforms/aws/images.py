@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -108,7 +109,7 @@ class Publisher:
         ec2 = self._clients.ec2
         made = self._call(
             ec2.import_snapshot,
-            ClientToken=tags.as_text()[-64:],
+            ClientToken=secrets.token_hex(16),
             RoleName=self._options.import_role,
             DiskContainer={"Format": "VMDK", "UserBucket": {"S3Bucket": self._bucket, "S3Key": key}},
             TagSpecifications=tagged(tags, "import-snapshot-task"),

@@ -10,7 +10,7 @@ from kola.retry import MissingError
 from platforms.aws.clients import labels, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from platforms.aws.clients import Clients
 
@@ -24,10 +24,10 @@ class Resources:
 
     Args:
         clients: of the region.
-        bucket: where objects are.
+        bucket: tells where objects are.
     """
 
-    def __init__(self, clients: Clients, bucket: str) -> None:
+    def __init__(self, clients: Clients, bucket: Callable[[], str]) -> None:
         self._ec2, self._s3, self._bucket = clients.ec2, clients.s3, bucket
 
     def kinds(self) -> list[Kind]:
@@ -48,7 +48,7 @@ class Resources:
             ),
             Kind("security group", self._groups, lambda one: ec2.delete_security_group(GroupId=one)),
             Kind("upload", self._uploads, self._abort),
-            Kind("object", self._objects, lambda one: self._s3.delete_object(Bucket=self._bucket, Key=one)),
+            Kind("object", self._objects, lambda one: self._s3.delete_object(Bucket=self._bucket(), Key=one)),
         ]
 
     def of_run(self, operation: str, key: str, run: str, **given: Any) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ class Resources:
 
     def _stored(self, operation: str, key: str, parts: tuple[str, ...]) -> Iterator[Found]:
         try:
-            for one in pages(self._s3, operation, key, Bucket=self._bucket, Prefix="kola-run="):
+            for one in pages(self._s3, operation, key, Bucket=self._bucket(), Prefix="kola-run="):
                 if tags := Tags.from_text(one["Key"].replace("/", " ")):
                     yield Found(" ".join(one[part] for part in parts), tags)
         except self._s3.exceptions.NoSuchBucket:  # nothing was ever stored
@@ -120,6 +120,6 @@ class Resources:
     def _abort(self, one: str) -> None:
         upload, _, key = one.partition(" ")
         try:
-            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+            self._s3.abort_multipart_upload(Bucket=self._bucket(), Key=key, UploadId=upload)
         except self._s3.exceptions.NoSuchUpload as e:
             raise MissingError(str(e)) from e

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from platforms.qemu import tpm, virtiofs
+from platforms.qemu.elements import escaped, node, text
+from platforms.qemu.storage import GuestDisk, disk_arguments, disk_elements
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kola.arch import Arch
+    from platforms.qemu.firmware import Flash
     from platforms.qemu.tags import Tags
 
 QEMU_NS = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -34,14 +39,6 @@ MOST_EXTRA_DISKS = 25  # vdb to vdz
 
 
 @dataclass(frozen=True)
-class ExtraDisk:
-    """An extra disk's file and the serial that the guest sees (empty: none)."""
-
-    path: Path
-    serial: str
-
-
-@dataclass(frozen=True)
 class Guest:
     """Everything that QEMU has to know of one machine.
 
@@ -54,8 +51,12 @@ class Guest:
         cpu: QEMU's ``-cpu``; empty for the host's (kvm) or the richest (tcg).
         memory_mib: RAM in MiB.
         vcpus: number of virtual CPUs.
-        overlay: root disk, qcow2.
-        disks: extra disks, qcow2.
+        numa_nodes: among which memory and CPUs are divided.
+        nvram: file with the variables of its firmware; not there if that is the BIOS.
+        flash: its firmware; None for the BIOS.
+        tpm: socket behind which swtpm emulates its TPM; None if it has none.
+        shares: sockets behind which virtiofsd gives out a folder of this host each.
+        disks: the root disk, then the extra ones.
         macs: MAC addresses: the first NIC's, which SSH uses, then those of the extra ones.
         networks: of each NIC, which ones it shares an Ethernet segment with; empty: user-mode network.
         ssh_port: port of this host that leads to the guest's port 22.
@@ -79,8 +80,8 @@ class Guest:
     cpu: str
     memory_mib: int
     vcpus: int
-    overlay: Path
-    disks: tuple[ExtraDisk, ...]
+    numa_nodes: int
+    disks: tuple[GuestDisk, ...]
     macs: tuple[str, ...]
     networks: tuple[str, ...]
     ssh_port: int
@@ -92,6 +93,10 @@ class Guest:
     ready: Path
     security_models: tuple[str, ...]
     owner_ids: tuple[int, int]
+    nvram: Path
+    flash: Flash | None = None
+    tpm: Path | None = None
+    shares: tuple[Path, ...] = ()
     slowness: float = 1.0
     incoming: bool = False
 
@@ -113,20 +118,21 @@ def domain_xml(guest: Guest) -> str:
     """Return the domain XML of a machine."""
     ET.register_namespace("qemu", QEMU_NS)
     ET.register_namespace("kola", KOLA_NS)
-    domain = _node("domain", type="kvm" if guest.accelerator == "kvm" else "qemu")
+    domain = node("domain", type="kvm" if guest.accelerator == "kvm" else "qemu")
     domain.extend(
         [
-            _text("name", guest.name),
-            _node("metadata", ET.Element(f"{{{KOLA_NS}}}machine", guest.tags.as_attributes())),
-            _text("memory", str(guest.memory_mib), unit="MiB"),
-            _text("vcpu", str(guest.vcpus)),
-            _node("genid"),
-            _node("sysinfo", _text("entry", "", name=FW_CFG_IGNITION, file=str(guest.ignition)), type="fwcfg"),
-            _node("os", _text("type", "hvm", arch=guest.arch.name, machine=guest.arch.machine)),
-            _node("features", _node("acpi"), _node("apic")),
-            _node("cpu", mode="host-passthrough" if guest.accelerator == "kvm" else "maximum"),
-            _node("clock", offset="utc"),
-            _text("on_reboot", "restart"),
+            text("name", guest.name),
+            node("metadata", ET.Element(f"{{{KOLA_NS}}}machine", guest.tags.as_attributes())),
+            text("memory", str(guest.memory_mib), unit="MiB"),
+            text("vcpu", str(guest.vcpus)),
+            *_memory_backing(guest),
+            node("genid"),
+            node("sysinfo", text("entry", "", name=FW_CFG_IGNITION, file=str(guest.ignition)), type="fwcfg"),
+            node("os", text("type", "hvm", arch=guest.arch.name, machine=guest.arch.machine), *_loader(guest)),
+            node("features", node("acpi"), node("apic"), *_smm(guest)),
+            node("cpu", *_numa(guest), mode="host-passthrough" if guest.accelerator == "kvm" else "maximum"),
+            node("clock", offset="utc"),
+            text("on_reboot", "restart"),
             _devices(guest),
             *_security_labels(guest),
             _command_line(guest),
@@ -136,34 +142,55 @@ def domain_xml(guest: Guest) -> str:
 
 
 def _devices(guest: Guest) -> ET.Element:
-    disks = [_disk(guest.overlay, 0, "", boot=True)]
-    disks += [_disk(disk.path, index, disk.serial, boot=False) for index, disk in enumerate(guest.disks, start=1)]
-    return _node(
+    return node(
         "devices",
-        _text("emulator", guest.emulator),
-        *disks,
-        _node("controller", type="usb", model="none"),
-        _node("rng", _text("backend", "/dev/urandom", model="random"), model="virtio"),
+        text("emulator", guest.emulator),
+        *disk_elements(guest.disks),
+        node("controller", type="usb", model="none"),
+        node("rng", text("backend", "/dev/urandom", model="random"), model="virtio"),
         # The guest gives back what it does not use: less memory on this host, and less to save of the machine.
-        _node("memballoon", model="virtio", freePageReporting="on"),
+        node("memballoon", model="virtio", freePageReporting="on"),
     )
 
 
-def _disk(path: Path, index: int, serial: str, *, boot: bool) -> ET.Element:
-    disk = _node(
-        "disk",
-        # Nothing on these disks outlives the machine: never flush to the host's disk.
-        _node("driver", name="qemu", type="qcow2", cache="unsafe", discard="unmap"),
-        _node("source", file=str(path)),
-        _node("target", dev=f"vd{chr(ord('a') + index)}", bus="virtio"),
-        type="file",
-        device="disk",
-    )
-    if serial:
-        disk.append(_text("serial", serial))
-    if boot:
-        disk.append(_node("boot", order="1"))
-    return disk
+def _loader(guest: Guest) -> list[ET.Element]:
+    """Return the firmware, if it is not the BIOS that QEMU brings."""
+    if guest.flash is None:
+        return []
+    secure = "yes" if guest.flash.secure else "no"
+    code = text("loader", str(guest.flash.code), readonly="yes", type="pflash", secure=secure)
+    return [code, text("nvram", str(guest.nvram))]
+
+
+def _smm(guest: Guest) -> list[ET.Element]:
+    """Return what keeps the operating system from the variables of a secure boot."""
+    return [node("smm", state="on")] if guest.flash is not None and guest.flash.secure else []
+
+
+def _memory_backing(guest: Guest) -> list[ET.Element]:
+    if not guest.shares:
+        return []
+    # virtiofsd writes into the guest's memory itself.
+    return [node("memoryBacking", node("source", type="memfd"), node("access", mode="shared"))]
+
+
+def _numa(guest: Guest) -> list[ET.Element]:
+    """Return how CPUs and memory are divided; the last node has what is left over. A node is a socket of its own."""
+    count = guest.numa_nodes
+    if count == 1:
+        return []
+    cpus, memory = guest.vcpus // count, guest.memory_mib // count
+    cells = [
+        node(
+            "cell",
+            id=str(number),
+            cpus=f"{number * cpus}-{(number + 1) * cpus - 1}",
+            memory=str(memory if number < count - 1 else guest.memory_mib - memory * number),
+            unit="MiB",
+        )
+        for number in range(count)
+    ]
+    return [node("topology", sockets=str(count), cores=str(cpus), threads="1"), node("numa", *cells)]
 
 
 def _security_labels(guest: Guest) -> list[ET.Element]:
@@ -171,10 +198,10 @@ def _security_labels(guest: Guest) -> list[ET.Element]:
     for model in guest.security_models:
         if model == "dac":
             uid, gid = guest.owner_ids
-            label = _text("label", f"+{uid}:+{gid}")
-            labels.append(_node("seclabel", label, type="static", model="dac", relabel="no"))
+            label = text("label", f"+{uid}:+{gid}")
+            labels.append(node("seclabel", label, type="static", model="dac", relabel="no"))
         else:
-            labels.append(_node("seclabel", type="none", model=model))
+            labels.append(node("seclabel", type="none", model=model))
     return labels
 
 
@@ -182,7 +209,7 @@ def _command_line(guest: Guest) -> ET.Element:
     arguments = [
         "-machine", "graphics=off",  # the firmware talks to the serial port: "No bootable device" is seen
         # Appended to: a restored machine goes on with the logs of the one that was saved.
-        "-chardev", f"file,id=console,append=on,path={_escaped(guest.console)}",
+        "-chardev", f"file,id=console,append=on,path={escaped(guest.console)}",
         "-serial", "chardev:console",
         "-device", f"virtio-serial-pci,id=ports,addr={_FIRST_SLOT:#x}",
         *_port(1, "journal", JOURNAL_PORT, "file,append=on", guest.journal),
@@ -201,6 +228,9 @@ def _command_line(guest: Guest) -> ET.Element:
         # Without its option ROM the firmware does not stop to offer a network boot.
         slot = _FIRST_SLOT + 1 + index
         arguments += ["-device", f"virtio-net-pci,netdev=net{index},mac={mac},addr={slot:#x},romfile="]
+    arguments += disk_arguments(guest.disks)
+    arguments += virtiofs.arguments(guest.shares)
+    arguments += tpm.arguments(guest.tpm)
     if guest.cpu:
         arguments += ["-cpu", guest.cpu]  # the last one counts
     if guest.incoming:
@@ -216,22 +246,6 @@ def _command_line(guest: Guest) -> ET.Element:
 
 def _port(number: int, chardev: str, name: str, kind: str, path: Path) -> list[str]:
     return [
-        "-chardev", f"{kind},id={chardev},path={_escaped(path)}",
+        "-chardev", f"{kind},id={chardev},path={escaped(path)}",
         "-device", f"virtserialport,bus=ports.0,nr={number},chardev={chardev},name={name}",
     ]  # fmt: skip
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace(",", ",,")
-
-
-def _node(tag: str, *children: ET.Element, **attributes: str) -> ET.Element:
-    element = ET.Element(tag, attributes)
-    element.extend(children)
-    return element
-
-
-def _text(tag: str, text: str, **attributes: str) -> ET.Element:
-    element = ET.Element(tag, attributes)
-    element.text = text
-    return element

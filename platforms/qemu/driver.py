@@ -7,21 +7,23 @@ import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kola.errors import ConfigError, PlatformError
 from kola.platform import Prepared, SnapshotPlatform
-from kola.spec import Capability
+from kola.spec import Capability, Disk, parse_disk
 from kola.wait import Deadline
-from platforms.qemu import accel, disks, kargs, lifecycle, orphans, snapshot, wake
+from platforms.qemu import accel, disks, firmware, helpers, kargs, lifecycle, orphans, snapshot, tpm, virtiofs, wake
 from platforms.qemu.binding import libvirt
-from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, ExtraDisk, Guest, domain_xml, mac_for
+from platforms.qemu.domain import MOST_EXTRA_DISKS, MOST_EXTRA_NICS, Guest, domain_xml, mac_for
 from platforms.qemu.instance import QemuInstance
 from platforms.qemu.link import Link, message_of
 from platforms.qemu.options import EMBED
 from platforms.qemu.options import Options as QemuOptions
 from platforms.qemu.process import find_guest
+from platforms.qemu.storage import GuestDisk
 from platforms.qemu.tags import Tags
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 SUPPORTED_ARCHES = ("x86_64",)
 CLOCK_SECONDS = 10.0
 """How long a guest on a fast host may take to set its clock."""
-CONFIG, ROOT = "config.ign", "root.qcow2"
+CONFIG, ROOT, NVRAM = "config.ign", "root.qcow2", "nvram.fd"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,6 +51,14 @@ class Qemu(SnapshotPlatform):
         {
             Capability.CONSOLE,
             Capability.EXTRA_DISKS,
+            Capability.DISK_SERIALS,
+            Capability.DISK_OPTIONS,
+            Capability.BIOS,
+            Capability.UEFI,
+            Capability.UEFI_SECURE,
+            Capability.TPM,
+            Capability.HOST_FOLDERS,
+            Capability.NUMA,
             Capability.EXTRA_NICS,
             Capability.NETWORKS,
             Capability.KERNEL_ARGS,
@@ -65,6 +75,7 @@ class Qemu(SnapshotPlatform):
     def __init__(self, options: QemuOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
         self._link = Link(options.uri, context.scratch, context.cache)
+        self._root_disk = parse_disk(options.primary_disk)
 
     def prepare(self, image: Image | None) -> Prepared:
         """Check QEMU, libvirt and the image; find out which accelerator runs guests. Takes up to 10 s, once.
@@ -87,7 +98,8 @@ class Qemu(SnapshotPlatform):
             self.options.accelerator, self.arch, emulator, self.options.cpu or "host", self.context.scratch
         )
         self._warm_up(emulator, found.name)
-        return Prepared(str(image.path.resolve()), found.name, found.slowness, (found.note,))
+        firmware.need(self.options.firmware, self.arch)
+        return Prepared(str(image.path.resolve()), found.name, found.slowness, (found.note,), self._lacks())
 
     @contextlib.contextmanager
     def launch(self, spec: MachineSpec, ignition: bytes, name: str, prepared: Prepared) -> Iterator[Instance]:
@@ -100,7 +112,7 @@ class Qemu(SnapshotPlatform):
         """
         if len(spec.nics) > MOST_EXTRA_NICS or len(spec.disks) > MOST_EXTRA_DISKS:
             raise ConfigError(f"platform qemu: at most {MOST_EXTRA_NICS} extra nics and {MOST_EXTRA_DISKS} extra disks")
-        with self._machine(name, lambda tags: self._new_guest(spec, ignition, tags, prepared)) as instance:
+        with self._machine(spec, name, lambda tags: self._new_guest(spec, ignition, tags, prepared)) as instance:
             instance.resume()
             yield instance
 
@@ -118,11 +130,20 @@ class Qemu(SnapshotPlatform):
             ConfigError: libvirt cannot be reached.
             PlatformError: what was saved cannot be restored here.
         """
-        with self._machine(name, lambda tags: self._saved_guest(spec, folder, tags, prepared)) as instance:
+        with self._machine(spec, name, lambda tags: self._saved_guest(spec, folder, tags, prepared)) as instance:
             instance.load(folder)
             instance.resume()
             instance.tell_time()
             yield instance
+
+    def savable(self, spec: MachineSpec) -> bool:
+        """Tell whether QEMU can save it; see ``SnapshotPlatform.savable``.
+
+        It cannot save the state of an NVMe disk; what a guest has open of a folder of this host, and what its TPM
+        holds, is not QEMU's to save.
+        """
+        nvme = any(disk.channel == "nvme" and not disk.on_scsi for disk in (self._root(spec), *spec.disks))
+        return not (nvme or spec.binds or self._has_tpm(spec))
 
     def set_clock(self, instance: Instance) -> None:
         """Set a machine's clock to this host's; see ``SnapshotPlatform.set_clock``."""
@@ -137,12 +158,11 @@ class Qemu(SnapshotPlatform):
         nowhere = Path("/")
         tags = Tags("NAME", "", "", "", 0, nowhere, nowhere, nowhere)
         macs = ["MAC", *(nic.mac or "MAC" for nic in spec.nics)]
-        disks = [ExtraDisk(nowhere, disk.serial) for disk in spec.disks]
-        guest = self._guest(spec, tags, prepared, config=nowhere, overlay=nowhere, disks=disks, macs=macs)
-        emulator = Path(guest.emulator).resolve()
-        stat = emulator.stat()
+        paths = [nowhere] * (1 + len(spec.disks))
+        guest = self._guest(spec, tags, prepared, config=nowhere, paths=paths, macs=macs)
+        programs = [Path(guest.emulator), *((guest.flash.code, guest.flash.variables) if guest.flash else ())]
         cpu = accel.host_cpu() if prepared.accelerator == "kvm" else ""
-        return "\n".join([domain_xml(guest), f"{emulator} {stat.st_size} {stat.st_mtime_ns}", cpu])
+        return "\n".join([domain_xml(guest), repr(self._root(spec)), *map(_version_of, programs), cpu])
 
     def sweep(self, scope: Scope) -> list[str]:
         """Remove what runs left behind; see ``Platform.sweep``. Needs no libvirt: it works on processes and folders."""
@@ -153,7 +173,7 @@ class Qemu(SnapshotPlatform):
         self._link.close()
 
     @contextlib.contextmanager
-    def _machine(self, name: str, describe: Callable[[Tags], Guest]) -> Iterator[QemuInstance]:
+    def _machine(self, spec: MachineSpec, name: str, describe: Callable[[Tags], Guest]) -> Iterator[QemuInstance]:
         """Run QEMU, its processors stopped, inside the context; ``describe`` makes the machine's files."""
         if not _NAME.fullmatch(name):
             raise PlatformError(f"machine name '{name}': only letters, digits, dot, underscore and hyphen are allowed")
@@ -166,6 +186,10 @@ class Qemu(SnapshotPlatform):
             tags.write()
             guest = describe(tags)
             wake.make_pipes(guest.wake)
+            beside = []
+            for helper in self._helpers(spec, tags.folder):
+                beside.append(helpers.start(helper, tags))
+                remains.callback(helpers.end, beside[-1])
             remains.callback(lifecycle.keep_log, tags.log, tags.artifacts)
             if self.options.uri != EMBED:
                 remains.callback(lifecycle.await_gone, connection, name)
@@ -183,6 +207,7 @@ class Qemu(SnapshotPlatform):
             finally:
                 if instance.kept:
                     remains.pop_all()
+                    helpers.let_go(beside)
 
     def _tags(self, name: str) -> Tags:
         context = self.context
@@ -196,6 +221,31 @@ class Qemu(SnapshotPlatform):
             artifacts=context.artifacts.absolute() / name,
             log=self._link.log_file(name),
         )
+
+    def _lacks(self) -> dict[str, str]:
+        """Return what cannot be had on this host, and why."""
+        found = {
+            Capability.HOST_FOLDERS: (virtiofs.find(), virtiofs.MISSING),
+            Capability.TPM: (tpm.find(), tpm.MISSING),
+            Capability.UEFI: (firmware.find(firmware.UEFI, self.arch), firmware.MISSING),
+            Capability.UEFI_SECURE: (firmware.find(firmware.SECURE, self.arch), firmware.MISSING),
+        }
+        return {capability.value: why for capability, (there, why) in found.items() if there is None}
+
+    def _helpers(self, spec: MachineSpec, folder: Path) -> list[helpers.Helper]:
+        """Return what has to run beside a machine's QEMU."""
+        return [*virtiofs.helpers(spec.binds, folder), *([tpm.helper(folder)] if self._has_tpm(spec) else [])]
+
+    def _flash(self, spec: MachineSpec) -> firmware.Flash | None:
+        return firmware.need(spec.firmware or self.options.firmware, self.arch)
+
+    def _has_tpm(self, spec: MachineSpec) -> bool:
+        return spec.tpm or self.options.tpm
+
+    def _root(self, spec: MachineSpec) -> Disk:
+        """Return the root disk of a machine of this run, with its size unless that is the image's."""
+        size = spec.disk_gib or self._root_disk.size_gib
+        return replace(spec.root_disk.overlaid(self._root_disk), size_gib=size)
 
     def _emulator(self) -> str:
         return _need_program(f"qemu-system-{self.arch.qemu}", "qemu-system")
@@ -215,32 +265,28 @@ class Qemu(SnapshotPlatform):
         config = folder / CONFIG
         with os.fdopen(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(ignition)
-        overlay = folder / ROOT
-        disks.make_overlay(overlay, Path(prepared.image_ref), spec.disk_gib)
+        paths = _disk_files(folder, spec)
+        disks.make_overlay(paths[0], Path(prepared.image_ref), self._root(spec).size_gib)
         if spec.kernel_args or spec.first_boot_kernel_args:
-            kargs.add(overlay, spec.kernel_args, spec.first_boot_kernel_args)
-        extra = []
-        for index, disk in enumerate(spec.disks, start=1):
-            path = folder / f"disk{index}.qcow2"
+            kargs.add(paths[0], spec.kernel_args, spec.first_boot_kernel_args)
+        for path, disk in zip(paths[1:], spec.disks, strict=True):
+            assert disk.size_gib is not None  # noqa: S101 - for the type checker: the spec sees to it
             disks.make_empty(path, disk.size_gib)
-            extra.append(ExtraDisk(path, disk.serial))
+        if (flash := self._flash(spec)) is not None:
+            shutil.copyfile(flash.variables, folder / NVRAM)
         macs = [mac_for(tags.name, 0)]
         macs += [nic.mac or mac_for(tags.name, index) for index, nic in enumerate(spec.nics, start=1)]
-        return self._guest(spec, tags, prepared, config=config, overlay=overlay, disks=extra, macs=macs)
+        return self._guest(spec, tags, prepared, config=config, paths=paths, macs=macs)
 
     def _saved_guest(self, spec: MachineSpec, saved: Path, tags: Tags, prepared: Prepared) -> Guest:
         """Make the files of a machine that goes on where a saved one was, and describe it."""
         facts = snapshot.read(saved)
-        overlay = tags.folder / ROOT
-        disks.make_overlay(overlay, saved / ROOT, None)
-        extra = []
-        for index, disk in enumerate(spec.disks, start=1):
-            path = tags.folder / f"disk{index}.qcow2"
+        paths = _disk_files(tags.folder, spec)
+        for path in paths:
             disks.make_overlay(path, saved / path.name, None)
-            extra.append(ExtraDisk(path, disk.serial))
-        guest = self._guest(
-            spec, tags, prepared, config=saved / CONFIG, overlay=overlay, disks=extra, macs=facts.macs, incoming=True
-        )
+        if self._flash(spec) is not None:
+            shutil.copyfile(saved / NVRAM, tags.folder / NVRAM)
+        guest = self._guest(spec, tags, prepared, config=saved / CONFIG, paths=paths, macs=facts.macs, incoming=True)
         snapshot.continue_logs(saved, guest)
         return guest
 
@@ -251,8 +297,7 @@ class Qemu(SnapshotPlatform):
         prepared: Prepared,
         *,
         config: Path,
-        overlay: Path,
-        disks: Sequence[ExtraDisk],
+        paths: Sequence[Path],
         macs: Sequence[str],
         incoming: bool = False,
     ) -> Guest:
@@ -267,8 +312,14 @@ class Qemu(SnapshotPlatform):
             cpu=self.options.cpu,
             memory_mib=spec.memory_mib,
             vcpus=spec.vcpus,
-            overlay=overlay,
-            disks=tuple(disks),
+            numa_nodes=spec.numa_nodes,
+            nvram=tags.folder / NVRAM,
+            flash=self._flash(spec),
+            tpm=tpm.socket_in(tags.folder) if self._has_tpm(spec) else None,
+            shares=virtiofs.sockets(tags.folder, len(spec.binds)),
+            disks=tuple(
+                GuestDisk(path, disk) for path, disk in zip(paths, (self._root(spec), *spec.disks), strict=True)
+            ),
             macs=tuple(macs),
             networks=("", *(nic.network for nic in spec.nics)),
             ssh_port=0,
@@ -283,6 +334,18 @@ class Qemu(SnapshotPlatform):
             slowness=prepared.slowness,
             incoming=incoming,
         )
+
+
+def _version_of(file: Path) -> str:
+    """Return what tells a file from others of its name."""
+    path = file.resolve()
+    stat = path.stat()
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _disk_files(folder: Path, spec: MachineSpec) -> list[Path]:
+    """Return where a machine's disks are: the root disk, then the extra ones."""
+    return [folder / ROOT, *(folder / f"disk{index}.qcow2" for index in range(1, len(spec.disks) + 1))]
 
 
 def _own(instance: Instance) -> QemuInstance:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kola.errors import PlatformError
 from platforms.qemu.lifecycle import keep_log
-from platforms.qemu.process import guests
+from platforms.qemu.process import guests, helpers
 from platforms.qemu.tags import Tags
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def sweep(scope: Scope, scratch: Path) -> list[str]:
                 continue
             removed.add(tags.name)
             problems += _remove(tags)
+    for process in helpers():  # those whose QEMU is gone end by themselves; one may never have had any
+        with contextlib.closing(process), contextlib.suppress(PlatformError):
+            tags = Tags.from_environment(process.environment())
+            if tags is not None and _covers(scope, tags):
+                process.kill()
     for folder in scratch.iterdir() if scratch.is_dir() else ():
         tags = Tags.from_folder(folder)
         if tags is not None and _covers(scope, tags):

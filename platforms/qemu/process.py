@@ -16,6 +16,8 @@ from kola.platform import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HELPERS = frozenset({"virtiofsd", "swtpm"})
+"""Programs that run beside QEMU."""
 _DEATH_SECONDS = 10.0
 _KIB_PER_MIB = 1024
 _NS_PER_S = 1e9
@@ -97,6 +99,16 @@ def guests() -> Iterator[tuple[str, Process]]:
                 process.close()
             else:
                 yield name, process
+
+
+def helpers() -> Iterator[Process]:
+    """Yield the processes that run beside guests on this host, or look like it; the caller closes each."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if (entry / "comm").read_text().strip() in HELPERS:
+                yield Process(int(entry.name))
 
 
 def find_guest(name: str) -> Process | None:

@@ -56,8 +56,10 @@ def save(domain: Any, guest: Guest, folder: Path) -> None:
             qmp(domain, "migrate", uri=f"file:{folder / STATE}")
             _finish(domain, _SAVE_SECONDS)
             # QEMU has let go of the disks' files until it goes on: they are whole.
-            for disk in (guest.overlay, *(disk.path for disk in guest.disks)):
-                shutil.copyfile(disk, folder / disk.name)
+            for disk in guest.disks:
+                shutil.copyfile(disk.path, folder / disk.path.name)
+            if guest.flash is not None:
+                shutil.copyfile(guest.nvram, folder / guest.nvram.name)
             for log in LOGS:
                 source: Path = getattr(guest, log)
                 if source.exists():

@@ -16,13 +16,13 @@ import pytest
 
 from kola import flight as flight_module
 from kola import launcher as launcher_module
-from kola.flight import MACHINE_OVERHEAD_MIB, Flight
+from kola.flight import Flight
 from kola.images import Image
 from kola.keys import generate_key, write_client_key
 from kola.launcher import Launcher, Running, Wanted
 from kola.ledger import State
 from kola.meter import Meter
-from kola.needs import Isolation, Needs
+from kola.needs import MACHINE_OVERHEAD_MIB, Isolation, Needs
 from kola.platform import Platform, Prepared, Usage
 from kola.progress import Progress
 from kola.run import CLIENT_KEY, RunInfo

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import ROOT, InnerRun, needs_testos
+from platforms.qemu import virtiofs
+from tests.integration.conftest import ROOT, TESTOS, InnerRun, needs_testos
+from tests.integration.oci_archive import write_oci_archive
 
 pytestmark = needs_testos
 
@@ -57,6 +60,16 @@ CONFIGURED = {
     "reboots.soft": ("passed", ""),
 }
 
+HARDWARE = {
+    "machine.container": ("skipped", "injectContainer: the image comes without a container image of its release"),
+    "machine.binds": ("passed", "") if virtiofs.find() else ("skipped", "(virtiofsd is not installed)"),
+    "machine.disks": ("passed", ""),
+    "machine.numa": ("passed", ""),
+    "machine.nvme": ("passed", ""),
+    "machine.ports-a": ("passed", ""),
+    "machine.ports-b": ("passed", ""),
+}
+
 
 def check(run: InnerRun, expected: dict[str, tuple[str, str]]) -> None:
     print(run.output)
@@ -89,6 +102,34 @@ def test_with_configs_and_reboots(kola_pytest: Start, sample: Path) -> None:
     run = kola_pytest("-E", sample, "-n", "2", *chosen(CONFIGURED))
     assert run.wait(1800) == 1
     check(run, CONFIGURED)
+
+
+@pytest.fixture
+def image_with_container(tmp_path: Path) -> Path:
+    """The test OS, said to be in a container image, too; that has one file in it."""
+    folder = tmp_path / "image"
+    folder.mkdir()
+    known = json.loads(TESTOS.read_text())
+    for name in (known["file"], known["updates"]["repo"]):
+        (folder / name).symlink_to(TESTOS.resolve().parent / name)
+    write_oci_archive(folder / "testos.ociarchive", "release", "etc/os-release", b"ID=testos\n")
+    known["updates"]["releases"][0]["image"] = "testos.ociarchive"
+    (folder / "image.json").write_text(json.dumps(known))
+    return folder
+
+
+@pytest.mark.slow
+def test_a_container_image_of_the_release(kola_pytest: Start, sample: Path, image_with_container: Path) -> None:
+    run = kola_pytest("-E", sample, "--image", image_with_container, "--test", "ext.sample.machine.container")
+    assert run.wait(900) == 0
+    check(run, {"machine.container": ("passed", "")})
+
+
+@pytest.mark.slow
+def test_hardware(kola_pytest: Start, sample: Path) -> None:
+    run = kola_pytest("-E", sample, *chosen(HARDWARE))
+    assert run.wait(1800) == 0
+    check(run, HARDWARE)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from kola.flight import MACHINE_OVERHEAD_MIB
+from kola.needs import MACHINE_OVERHEAD_MIB
 from tests.integration.conftest import InnerRun, needs_testos
 
 pytestmark = needs_testos

@@ -18,7 +18,7 @@ import pytest
 from kola.arch import get_arch, host_arch
 from kola.errors import ConfigError, Loss, PlatformError
 from kola.platform import Instance, Prepared, Scope
-from kola.spec import Disk, MachineSpec, Nic
+from kola.spec import Disk, MachineSpec, Nic, parse_disk
 from kola.wait import wait_until
 from platforms.qemu import driver, lifecycle
 from platforms.qemu.driver import Qemu
@@ -119,6 +119,19 @@ def test_a_machine_runs_and_is_gone(qemu: Qemu, idle: Prepared, folder: Path, na
         "console.txt", "journal.jsonl", "ignition.jsonl", "qemu.log",
     }  # fmt: skip
     assert f"-name guest={name}" in (folder / "machines" / name / "qemu.log").read_text()
+
+
+def test_other_root_disks_boot_too(qemu: Qemu, idle: Prepared, name: str) -> None:
+    extra = (parse_disk("1G:512e"), parse_disk("1G:mpath"))
+    for kind, savable in (("channel=nvme", False), ("channel=scsi", True), ("mpath", True)):
+        spec = dataclasses.replace(SMALL, root_disk=parse_disk(f":{kind}"), disks=extra)
+        with qemu.launch(spec, CONFIG, f"{name}-{kind.removeprefix('channel=')}", idle) as machine:
+            wait_until(lambda machine=machine: "Booting from" in machine.console(), 30)  # type: ignore[misc]
+            assert machine.lost() is None
+        assert qemu.savable(spec) == savable
+        assert qemu.fingerprint(spec, idle) != qemu.fingerprint(SMALL, idle)
+    large = dataclasses.replace(SMALL, disk_gib=3)
+    assert qemu.fingerprint(large, idle) != qemu.fingerprint(SMALL, idle)
 
 
 def test_a_disk_that_does_not_boot(qemu: Qemu, idle: Prepared, folder: Path, name: str) -> None:

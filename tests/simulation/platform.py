@@ -176,7 +176,8 @@ class Simulated(Platform):
     ignition_platform = "simulated"
 
     def prepare(self, image: Image | None) -> Prepared:
-        make_programs(self._programs)
+        if not self._programs.exists():  # that of another image of the run
+            make_programs(self._programs)
         return Prepared("" if image is None else str(image.path), "simulated", self.options.slowness)
 
     @contextlib.contextmanager

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from kola.arch import host_arch
-from kola.flight import MACHINE_OVERHEAD_MIB
+from kola.needs import MACHINE_OVERHEAD_MIB
 from kola.results import Outcome, RunRecord, Target, TestRecord, read
 from tests.simulation.guest import TAG
 from tests.simulation.platform import LAUNCHES

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from kola.cli import COMMANDS, main
 
 SAMPLE = Path(__file__).parents[1] / "sample"
+KOLA = str(Path(sys.executable).with_name("kola"))
 OOPS = "[    5.123456] BUG: unable to handle page fault for address: 0000000000001000\n[    5.2] Oops: 0000 [#1] SMP\n"
 
 
@@ -52,6 +55,34 @@ def test_list_of_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_list_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "-E", "/nowhere"]) == 4
     assert "ERROR: -E /nowhere: no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--nope"], "ERROR: unrecognized arguments: --nope\n"),
+        (["--tag"], "ERROR: argument --tag: expected one argument\n"),
+        (["/nowhere"], "ERROR: file or directory not found: /nowhere\n"),
+        (["--tag", "!"], "ERROR: --tag '!': expected one word, or '!' and one word\n"),
+    ],
+)
+def test_list_wrongly(arguments: list[str], says: str) -> None:
+    """In a process of its own, as a user runs it: pytest and kola are imported in another order there."""
+    done = subprocess.run([KOLA, "list", *arguments], cwd=SAMPLE, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (4, "", says.strip())
+
+
+def test_list_from_elsewhere(tmp_path: Path) -> None:
+    project = shutil.copytree(SAMPLE, tmp_path / "project")
+    command = [KOLA, "list", "-E", str(project), "--tag", "mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 4
+
+
+def test_list_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "no tests here; give a path, or a project with -E\n"
 
 
 def test_check_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +140,7 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--butane", "/nowhere.bu"], "ERROR: /nowhere.bu: No such file or directory\n"),
+        (["--butane", "/nowhere.bu"], "ERROR: --butane /nowhere.bu: No such file or directory\n"),
         (["--memory", "1"], "ERROR: memory_mib must be at least 256, not 1\n"),
         (["--platform", "nowhere"], "ERROR: "),
         ([], "ERROR: no image: give --image"),

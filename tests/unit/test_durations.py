@@ -21,7 +21,9 @@ def write_run(folder: Path, name: str, *tests: TestRecord, **target: str) -> Pat
     run = folder / name
     run.mkdir(parents=True)
     wanted = {**TARGET, **target}
-    run_record = RunRecord(name, "0", 0.0, [Target(**wanted, image={})], {test.nodeid: test for test in tests})
+    run_record = RunRecord(
+        name, "0", 0.0, [Target(image={}, from_image=None, **wanted)], {test.nodeid: test for test in tests}
+    )
     run_record.write(run / "results.json")
     return run / "results.json"
 

@@ -7,7 +7,7 @@ import pytest
 
 from kola.errors import ConfigError
 from kola.needs import Isolation, Needs, matches, parse_needs
-from kola.spec import Capability, Disk, MachineSpec, Nic
+from kola.spec import Bind, Capability, Disk, MachineSpec, Nic
 
 RULES = frozenset({"oom", "kernel-panic"})
 HERE = Path("tests")
@@ -22,13 +22,32 @@ def test_a_bare_marker_is_one_fresh_machine() -> None:
     assert (needs.isolation, needs.machines, needs.spec) == (Isolation.FRESH, 1, MachineSpec())
 
 
+def test_a_tpm_is_of_the_machine() -> None:
+    needs = parse(needs=["tpm", "luks"])
+    assert (needs.needs, needs.spec) == (("luks",), MachineSpec(tpm=True))
+    assert needs.spec.needs() == {Capability.TPM}
+    config = {
+        "ignition": {"version": "3.3.0"},
+        "storage": {"luks": [{"name": "data", "device": "/dev/vdb", "clevis": {"tpm2": True}}]},
+    }
+    assert parse(ignition=config).spec.tpm
+    config["storage"]["luks"][0]["clevis"]["tpm2"] = False  # type: ignore[index]
+    assert not parse(ignition=config).spec.tpm
+    with pytest.raises(ConfigError, match="unknown key 'tpm'"):
+        parse(tpm=True)
+
+
 def test_every_key_arrives() -> None:
     needs = parse(
         isolation="first_boot",
         machines=2,
         memory_mib=2048,
-        vcpus=1,
+        vcpus=4,
+        numa_nodes=2,
+        firmware="uefi",
+        binds=["/srv,/var/srv"],
         disk_gib=12,
+        root_disk={"channel": "scsi"},
         disks=[{"size_gib": 5, "serial": "data"}, Disk(1)],
         nics=[Nic(), {"mac": "52:54:00:00:00:01"}],
         kernel_args=["quiet"],
@@ -39,19 +58,26 @@ def test_every_key_arrives() -> None:
         needs=["podman"],
         description="all of it",
         covers="boot",
+        host_ports=[2049],
         skip_checks={"oom": "provoked"},
         timeout=30,
     )
     assert needs.spec == MachineSpec(
-        2048, 1, 12, (Disk(5, "data"), Disk(1)), (Nic(), Nic("52:54:00:00:00:01")), ("quiet",), ("net.ifnames=0",)
-    )
-    assert needs.spec.needs() == {Capability.EXTRA_DISKS, Capability.EXTRA_NICS, Capability.KERNEL_ARGS}
+        memory_mib=2048, vcpus=4, numa_nodes=2, firmware="uefi",
+        binds=(Bind("/srv", "/var/srv"),), disk_gib=12, root_disk=Disk(channel="scsi"),
+        disks=(Disk(5, "data"), Disk(1)),
+        nics=(Nic(), Nic("52:54:00:00:00:01")), kernel_args=("quiet",), first_boot_kernel_args=("net.ifnames=0",),
+    )  # fmt: skip
+    assert needs.spec.needs() == {
+        Capability.DISK_OPTIONS, Capability.EXTRA_DISKS, Capability.EXTRA_NICS, Capability.KERNEL_ARGS,
+        Capability.DISK_SERIALS, Capability.UEFI, Capability.HOST_FOLDERS, Capability.NUMA,
+    }  # fmt: skip
     assert (needs.isolation, needs.machines, needs.timeout) == (Isolation.FIRST_BOOT, 2, 30.0)
     assert (needs.platforms, needs.architectures, needs.tags, needs.needs) == (
         ("qemu",), ("!s390x",), ("slow",), ("podman",),
     )  # fmt: skip
     assert needs.skip_checks == {"oom": "provoked"}
-    assert needs.covers == "boot"
+    assert (needs.covers, needs.host_ports) == ("boot", (2049,))
 
 
 @pytest.mark.parametrize(

@@ -67,3 +67,17 @@ def test_a_file_that_cannot_be_collected_is_an_error_and_no_traceback_of_kola(py
     result.stdout.fnmatch_lines(["ERROR test_a_file_that_cannot_be_collected_is_an_error_and_no_traceback_of_kola.py*"])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
     assert "Traceback" not in result.stderr.str()
+
+
+@pytest.mark.parametrize(("options", "reason"), [((), "run on qemu only"), (("--run-platform-independent",), None)])
+def test_external_tests_that_are_independent_of_the_platform(
+    pytester: pytest.Pytester, options: tuple[str, ...], reason: str | None
+) -> None:
+    test = pytester.mkdir("project").joinpath("tests/kola/independent")
+    test.parent.mkdir(parents=True)
+    test.write_text('#!/bin/bash\n## kola:\n##   tags: "platform-independent"\ntrue\n')
+    test.chmod(0o755)
+    arguments = ("-E", "project", "--collect-only", "--platform=tests.simulation.platform:Simulated", *options)
+    (item,), _ = pytester.inline_genitems(*ARGUMENTS, *arguments)
+    skip = item.get_closest_marker("skip")
+    assert skip is None if reason is None else skip is not None and reason in skip.kwargs["reason"]

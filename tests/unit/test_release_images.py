@@ -17,11 +17,13 @@ import pytest
 
 from kola import download
 from kola.arch import get_arch
+from kola.cli import main
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
-from kola.images import Image, resolve
-from kola.releaseimages import Sources
+from kola.images import Image, of_cloud, resolve
+from kola.releaseimages import release_of_stream
+from kola.sources import Sources
 
 VERSION, OLDER = "42.20250901.3.0", "42.20250818.3.0"
 NAME = f"fedora-coreos-{VERSION}-qemu.x86_64.qcow2.xz"
@@ -136,6 +138,39 @@ def asked(published: Published, path: str) -> int:
     return len(published.server.requests(path))
 
 
+def test_an_image_that_a_cloud_has_is_named_and_not_fetched(published: Published) -> None:
+    def of(reference: str, platform: str = "aws", region: str = "us-east-1") -> Image | None:
+        return of_cloud(reference, platform, region, get_arch("x86_64"), published.sources)
+
+    image = of("stream:stable")
+    assert image is not None
+    assert (image.format, image.reference, image.version) == ("cloud", "cloud:ami-1", VERSION)
+    assert published.downloads() == []
+    assert of("testos") is None
+    azure = {"release": VERSION, "formats": {"vhd.xz": {"disk": published.disk}}}
+    only_a_file = {"stream": "next", "architectures": {"x86_64": {"artifacts": {"azure": azure}, "images": {}}}}
+    published.server.add("/streams/next.json", json.dumps(only_a_file).encode())
+    assert of("stream:next", "azure", "") is None
+    for platform, region, problem in (("aws", "mars-1", "mars-1"), ("aws", "", "us-east-1"), ("moon", "", "moon")):
+        with pytest.raises(ConfigError, match=problem):
+            of("stream:stable", platform, region)
+
+
+def test_info_tells_what_clouds_have(published: Published, capsys: pytest.CaptureFixture[str]) -> None:
+    where = [
+        "--image-url", published.server.local_url(), "--image-keys", "none", "--arch", "x86_64",
+        "--kola-cache", str(published.cache),
+    ]  # fmt: skip
+    assert main(["image", "info", "stream:stable", *where]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["aws", "ami-1", "us-east-1"]
+    assert main(["image", "info", "--json", "stream:stable", *where]) == 0
+    (aws,) = json.loads(capsys.readouterr().out)["clouds"]
+    assert (aws["platform"], aws["image"], aws["region"]) == ("aws", "ami-1", "us-east-1")
+    assert main(["image", "fetch", "stream:stable", *where]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def test_newest_of_a_stream(published: Published) -> None:
     image = published.get("stream:stable")
     assert (image.name, image.version, image.build_id, image.stream) == ("fedora-coreos", VERSION, VERSION, "stable")
@@ -157,6 +192,7 @@ def test_keys_may_be_armored(published: Published, keys: Path) -> None:
     ("reference", "arch", "says"),
     [
         ("stream:nope", "x86_64", "/streams/nope.json: 404 Not Found"),
+        ("stream:stable@", "x86_64", "expected stream:NAME or stream:NAME@VERSION"),
         ("stream:a/b", "x86_64", "expected stream:NAME or stream:NAME@VERSION"),
         ("stream:stable", "aarch64", "streams/stable.json: architectures: no 'aarch64'; there is: s390x, x86_64"),
         ("stream:stable", "s390x", "architectures.s390x.artifacts: no 'qemu'; there is: metal"),
@@ -270,6 +306,23 @@ def test_metadata_that_is_none(published: Published, text: bytes) -> None:
     assert "/streams/stable.json: " in published.refusal("stream:stable")
 
 
+@pytest.mark.parametrize("signer", ["trusted", "other", ""])
+def test_the_container_image_of_a_stream_is_signed_too(published: Published, keys: Path, signer: str) -> None:
+    archive = b"an archive"
+    images = {"ostree": {"path": "os.ociarchive", "sha256": hashlib.sha256(archive).hexdigest()}}
+    meta = {"buildid": VERSION, "ostree-commit": "c" * 64, "images": images}
+    published.server.add("/prod/meta.json", json.dumps(meta).encode())
+    published.server.add("/prod/os.ociarchive", archive)
+    if signer:
+        published.server.add("/prod/os.ociarchive.sig", sign(keys, archive, signer))
+    wanted: Any = ("stable", "x86_64", published.sources, published.cache)
+    if signer == "trusted":
+        assert Path(release_of_stream(*wanted).image).read_bytes() == archive
+    else:
+        with pytest.raises(ConfigError, match=r"os\.ociarchive"):
+            release_of_stream(*wanted)
+
+
 # -- builds ----------------------------------------------------------------------------------------------------------
 
 Make = Callable[..., Path]
@@ -314,6 +367,20 @@ def test_builds(make_build: Make) -> None:
     assert (image.stream, image.distro, image.format) == ("testing-devel", "fcos", "qcow2")
 
 
+def test_the_container_image_of_a_build(make_build: Make) -> None:
+    root = make_build("42.1")
+    assert build(root).container == ""
+    folder = root / "builds" / "42.1" / "x86_64"
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["images"]["ostree"] = {"path": "fcos.ociarchive"}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert build(root).container == ""  # is said to be there, and is not
+    (folder / "fcos.ociarchive").write_bytes(b"")
+    image = build(root)
+    assert image.container == str((folder / "fcos.ociarchive").resolve())
+    assert Image.from_plain(image.to_plain()) == image
+
+
 def test_build_of_one_architecture_only(make_build: Make) -> None:
     make_build("42.1")
     root = make_build("42.2", index={"id": "42.2", "arches": ["aarch64"]})
@@ -344,7 +411,7 @@ def test_builds_that_cannot_be_used(make_build: Make) -> None:
     for reference, says in {
         "@42.9": "builds.json: no build 42.9; there are: 42.1",
         "@-1": "builds.json: no build '-1' for x86_64: there are 1",
-        "/nowhere": "builds.json: No such file or directory",
+        "/nowhere": "builds.json; expected the working folder of coreos-assembler",
     }.items():
         with pytest.raises(ConfigError, match=says):
             build(root, reference)

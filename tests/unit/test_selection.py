@@ -54,5 +54,17 @@ def test_what_a_fixture_needs_of_the_platform() -> None:
     services = {Capability.HOST_SERVICES}
     assert skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, fixtures=services) is None
     assert skip_reason(needs, **target, capabilities={Capability.CONSOLE}) is None
+    lacks = {"host-services": "not today"}
+    lacking = skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, fixtures=services, lacks=lacks)
+    assert lacking == "platform aws lacks host-services (not today)"
+    assert skip_reason(needs, **target, capabilities={Capability.HOST_SERVICES}, lacks=lacks) is None
     lacking = skip_reason(needs, **target, capabilities={Capability.CONSOLE}, fixtures=services)
     assert lacking == "platform aws lacks host-services"
+
+
+def test_what_is_independent_of_the_platform_runs_on_qemu_unless_forced() -> None:
+    needs = parse_needs({"tags": ["platform-independent"]}, folder=Path(), rules=frozenset())
+    target: Any = {"arch": "x86_64", "capabilities": (), "image": IMAGE}
+    assert skip_reason(needs, platform="qemu", **target) is None
+    assert skip_reason(needs, platform="aws", **target) == "tag platform-independent: run on qemu only"
+    assert skip_reason(needs, platform="aws", platform_independent=True, **target) is None

@@ -110,8 +110,18 @@ def test_raid(machine: Machine) -> None:
             machine.reboot()
 
 
+@pytest.mark.kola(needs=["tpm"])
+def test_tpm(machine: Machine) -> None:
+    """A machine that asks for a TPM 2.0 has one that its kernel drives, and the firmware has measured the boot."""
+    version = machine.run("cat /sys/class/tpm/tpm0/tpm_version_major").stdout.strip()
+    assert version == "2", f"the TPM speaks version {version!r}"
+    assert machine.run("test -c /dev/tpmrm0", check=False).exit_code == 0, "no /dev/tpmrm0: nobody can use the TPM"
+    registers = machine.run("cat /sys/class/tpm/tpm0/pcr-sha256/*", sudo=True).stdout.split()
+    assert len(registers) == 24, f"{len(registers)} registers, not 24"
+    assert any(set(register) != {"0"} for register in registers[:8]), "nothing of the boot was measured"
+
+
 @pytest.mark.kola(
-    platforms=["!qemu"],  # its machines have no TPM yet
     needs=["luks-tpm2"],
     disks=[],
     isolation="first_boot",

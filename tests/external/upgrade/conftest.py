@@ -29,7 +29,9 @@ def releases(flight: Reservation) -> Releases:
 
 @pytest.fixture
 def system(machine: Machine, releases: Releases, http_server: HttpServer) -> System:
-    """The machine, ready to be updated."""
+    """The machine, ready to be updated from an OSTree repository."""
+    if releases.repo is None:
+        pytest.skip("there is no OSTree repository with the releases, only container images")
     http_server.mount("/repo", releases.repo)
     system = System(machine, releases)
     system.follow(http_server.url("/repo"))
@@ -69,16 +71,19 @@ def rebased(machine: Machine, releases: Releases, registry: Registry, images: di
 
 
 @pytest.fixture
-def agent(request: pytest.FixtureRequest, system: System, update_server: UpdateServer) -> Agent:
+def agent(request: pytest.FixtureRequest, machine: Machine, update_server: UpdateServer) -> Agent:
     """Zincati, off until it is started, on a machine that is updated as it was installed: by commits, or by images."""
-    rpm_ostree = RpmOstree(system.machine)
+    rpm_ostree = RpmOstree(machine)
     if rpm_ostree.booted().image:
         by_images: Agent = request.getfixturevalue("image_agent")
         return by_images
+    system: System = request.getfixturevalue("system")
     return Agent(system, rpm_ostree, update_server, {})
 
 
 @pytest.fixture
-def image_agent(system: System, rebased: RpmOstree, update_server: UpdateServer, images: dict[str, str]) -> Agent:
+def image_agent(
+    machine: Machine, releases: Releases, rebased: RpmOstree, update_server: UpdateServer, images: dict[str, str]
+) -> Agent:
     """Zincati on a machine that is updated by container images; off until it is started."""
-    return Agent(system, rebased, update_server, images)
+    return Agent(System(machine, releases), rebased, update_server, images)

@@ -14,7 +14,7 @@ from kola.releases import Release as Commit
 from kola.releases import Releases
 from kola.updates import GRAPH_PATH, UpdateServer
 from tests.external.upgrade.client import Answer, Identity, read_graph
-from tests.external.upgrade.system import System
+from tests.external.upgrade.system import System, first_three
 
 pytestmark = pytest.mark.kola(needs=["updates"], tags=["upgrade"], covers="update-order", timeout=1200)
 
@@ -64,7 +64,7 @@ def asking(machine: Machine, releases: Releases, update_server: UpdateServer) ->
 
 def three(releases: Releases, newest: Rollout | None = None) -> tuple[Release, Release, Release]:
     """The first releases of the image, the second a barrier, the third rolled out."""
-    one, two, three = (Release(found.version, found.commit) for found in releases.releases[:3])
+    one, two, three = (Release(found.version, found.commit) for found in first_three(releases))
     return (
         one,
         dataclasses.replace(two, barrier=BARRIER),
@@ -76,7 +76,7 @@ def three(releases: Releases, newest: Rollout | None = None) -> tuple[Release, R
 @pytest.mark.kola(isolation="shared")
 def test_what_a_guest_is_offered(asking: Asking, releases: Releases) -> None:
     """Who runs which release is offered which: over the barrier, out of no dead end, in a rollout by its wariness."""
-    one, two, three_ = releases.releases[:3]
+    one, two, three_ = first_three(releases)
     first, barrier, last = three(releases)
 
     asking.publish(first, barrier, last)
@@ -121,7 +121,7 @@ def test_a_question_without_its_parameters(asking: Asking, releases: Releases) -
 @pytest.mark.slow
 def test_chain_over_a_barrier(system: System, releases: Releases, asking: Asking) -> None:
     """A machine that follows the update server comes to the newest release, over the barrier, and stays there."""
-    machine, wanted = system.machine, releases.releases[1:3]
+    machine, wanted = system.machine, first_three(releases)[1:]
     first, barrier, last = three(releases)
     asking.publish(first, barrier, last)
     booted = releases.releases[0]

@@ -9,7 +9,7 @@ import pytest
 from kola.machine import Machine
 from kola.releases import Releases
 from tests.external.upgrade.rpmostree import RpmOstree
-from tests.external.upgrade.system import System
+from tests.external.upgrade.system import System, first_three
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,7 +43,7 @@ def test_locked_until_finalised(system: System, rpm_ostree: RpmOstree, releases:
 @pytest.mark.kola(covers="update-trust")
 def test_only_the_named_commit_is_finalised(system: System, rpm_ostree: RpmOstree, releases: Releases) -> None:
     """To finalise something else than what is staged is refused, and the machine does not reboot."""
-    old, new, newest, *_ = releases.releases
+    old, new, newest = first_three(releases)
     rpm_ostree.deploy_locked(new)
     refused = rpm_ostree("finalize-deployment", newest.commit, check=False)
     assert refused.exit_code != 0, f"finalising {newest.version} took {new.version}"

@@ -13,6 +13,7 @@ from kola.fleetlock import FleetLock
 from kola.releases import Releases
 from kola.updates import GRAPH_PATH
 from kola.wait import wait_until
+from tests.external.upgrade.system import first_three
 from tests.external.upgrade.zincati import DEADEND_MOTD, RETRY_SECONDS, UPDATE_SECONDS, WAITING, Agent, Settings, Window
 
 pytestmark = [
@@ -29,7 +30,7 @@ def publish_newer(agent: Agent, releases: Releases, rollout: Rollout | None = No
 
 def follow_the_chain(agent: Agent, releases: Releases) -> None:
     """From the first release over a barrier to the third, without help; the questions are the documented ones."""
-    listed = releases.releases[:3]
+    listed = first_three(releases)
     first, barrier, last = map(agent.offered, listed)
     agent.publish(first, dataclasses.replace(barrier, barrier="keys"), dataclasses.replace(last, rollout=Rollout()))
     agent.start(Settings(agent.server.base_url))

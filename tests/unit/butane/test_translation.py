@@ -60,6 +60,7 @@ def test_version(version: str) -> None:
         ("systemd:\n  units: {}\n", "line 4: systemd.units: expected a list, found an object"),
         ("a: b\na: c\n", "line 4: the key 'a' is given twice, first in line 3"),
         ("a: [\n", "line 4, column 1: not YAML: "),
+        ("é: é\na: \x08\n", "line 4: not YAML: control characters are not allowed: 0x08"),
         ("a: !!python/name:os.system x\n", "line 3: the tag !!python/name:os.system is not supported"),
         ("storage:\n  trees:\n  - local: /../..\n", "line 5: storage.trees[0]: '/../..' leads out of the files folder"),
         ("storage:\n  files:\n  - {path: /a, contents: {local: no}}\n", "line 5: storage.files[0].contents.local: "),

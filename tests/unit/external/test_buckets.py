@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kola.external.model import ExternalTest, cannot_run
 from kola.external.program import Program
 from kola.external.tree import Found
 from kola.needs import Isolation
-from kola.spec import Disk, Nic
+from kola.spec import Bind, Capability, Disk, Nic
 
 
 def made(name: str, config: ignition.Config | None = None, **metadata: object) -> ExternalTest:
@@ -81,19 +82,46 @@ def test_configs_that_cannot_be_merged() -> None:
 
 def test_needs_of_the_machine() -> None:
     test = made(
-        "a", min_memory=4096, min_disk=15, additional_nics=2, additional_disks=("5G", "2"), append_kernel_args="a b=c",
+        "a", numa_nodes=True, bind_mount_host_ro=("/,/var/cosaroot",), required_host_ports=(2049, 111), min_memory=4096,
+        min_disk=15, additional_nics=2, additional_disks=("5G:channel=nvme", "2"),
+        append_kernel_args="a b=c",
         append_firstboot_kernel_args="d", timeout_min=8, tags=("x", "skip-base-checks"), platforms=("qemu",),
     )  # fmt: skip
     needs = test.needs("x86_64", {"avc-denial"})
     assert (needs.spec.memory_mib, needs.spec.disk_gib, needs.spec.nics) == (4096, 15, (Nic(), Nic()))
-    assert needs.spec.disks == (Disk(5), Disk(2))
+    assert needs.spec.disks == (Disk(5, channel="nvme"), Disk(2))
     assert (needs.spec.kernel_args, needs.spec.first_boot_kernel_args) == (("a", "b=c"), ("d",))
     assert (needs.tags, needs.platforms) == (("external", "x", "skip-base-checks"), ("qemu",))
     assert set(needs.skip_checks) == {"avc-denial"}
+    assert needs.spec.binds == (Bind("/", "/var/cosaroot"),)
     assert test.minutes == 8
+    assert (needs.spec.numa_nodes, needs.host_ports) == (2, (2049, 111))
+    assert Capability.NUMA in needs.spec.needs()
     assert (made("a").minutes, shared("a").minutes) == (10, 1)
     with pytest.raises(ConfigError, match="disk 'large': expected a size in GiB, such as 5G"):
         made("a", additional_disks=("large",)).needs("x86_64", ())
+
+
+def test_secure_boot() -> None:
+    """As in kola the tag is enough; an image that is known not to boot so is another reason to skip it."""
+    needs = made("a", tags=("secure-boot",)).needs("x86_64", ())
+    assert (needs.spec.firmware, needs.needs) == ("uefi-secure", ("secure-boot",))
+    assert needs.spec.needs() == {Capability.UEFI_SECURE}
+
+
+def test_a_volume_that_is_bound_to_a_tpm() -> None:
+    luks = {"name": "data", "device": "/dev/vdb", "clevis": {"tpm2": True}}
+    text = json.dumps({"ignition": {"version": "3.3.0"}, "storage": {"luks": [luks]}})
+    assert made("a", ignition.parse(text)).needs("x86_64", ()).spec.tpm
+    assert not made("a", with_file("/a", "a")).needs("x86_64", ()).spec.tpm
+
+
+def test_the_primary_disk() -> None:
+    """Its size is ``minDisk`` if that is given."""
+    spec = made("a", primary_disk="20G:mpath").needs("x86_64", ()).spec
+    assert (spec.disk_gib, spec.root_disk) == (20, Disk(multipath=True))
+    spec = made("a", primary_disk="20G:mpath", min_disk=12).needs("x86_64", ()).spec
+    assert (spec.disk_gib, spec.root_disk) == (12, Disk(multipath=True))
 
 
 @pytest.mark.parametrize(
@@ -107,14 +135,25 @@ def test_needs_of_the_machine() -> None:
         ({"distros": ("fcos",)}, "qemu", "", ""),
         ({"tags": ("platform-independent",)}, "aws", "", "tag platform-independent: run on qemu only"),
         ({"tags": ("platform-independent",)}, "qemu", "", ""),
-        ({"primary_disk": "20G:mpath"}, "qemu", "", "kola cannot do this yet: options of disks"),
-        ({"primary_disk": "20G"}, "qemu", "", ""),
-        ({"boot_from": "iso", "numa_nodes": True}, "qemu", "", "kola cannot do this yet: numaNodes, bootFrom"),
-        ({"tags": ("secure-boot",)}, "qemu", "", "kola cannot do this yet: tag secure-boot"),
+        ({"primary_disk": "20G:mpath"}, "qemu", "", ""),
+        ({"boot_from": "iso"}, "qemu", "", "kola cannot boot from an ISO image yet (bootFrom: iso)"),
+        ({"no_instance_creds": True, "instance_type": "m5.large"}, "qemu", "", ""),
+        ({"tags": ("secure-boot",)}, "qemu", "", ""),
     ],
 )
 def test_cannot_run(metadata: dict[str, object], platform: str, distro: str, why: str) -> None:
-    assert cannot_run(Metadata(**metadata), platform=platform, distro=distro) == why  # type: ignore[arg-type]
+    said = Metadata(**metadata)  # type: ignore[arg-type]
+    assert cannot_run(said, platform=platform, distro=distro, container="") == why
+
+
+def test_a_container_image_of_the_release() -> None:
+    said = Metadata(inject_container=True)
+    without = "injectContainer: the image comes without a container image of its release"
+    assert cannot_run(said, platform="qemu", distro="", container="") == without
+    assert cannot_run(said, platform="qemu", distro="", container="/x/fcos.ociarchive") == ""
+    assert cannot_run(said, platform="", distro="", container="") == ""  # nothing is known of an image
+    text = Program("ext.p.a", Path("/x/a"), container=Path("/x/fcos.ociarchive")).unit_file()
+    assert 'Environment="KOLA_EXT_OSTREE_OCIARCHIVE=/var/home/core/fcos.ociarchive"\n' in text
 
 
 def test_unit() -> None:

@@ -191,7 +191,21 @@ def test_shares() -> None:
     assert all(len(share) > 40 for share in shares)
 
 
-@pytest.mark.parametrize("text", ["", "1/2", "hash:", "hash:0/2", "hash:3/2", "hash:a/b", "hash:1/0", "hash:1/2/3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1/2",
+        "hash:",
+        "hash:0/2",
+        "hash:3/2",
+        "hash:a/b",
+        "hash:1/0",
+        "hash:1/2/3",
+        "hash:1/\u0663",
+        f"hash:1/{'9' * 5000}",
+    ],
+)
 def test_malformed_share(text: str) -> None:
     with pytest.raises(ConfigError, match="expected hash:M/N"):
         Shard.parse(text)

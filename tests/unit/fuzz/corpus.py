@@ -17,7 +17,7 @@ from kola import butane, ignition
 from kola.errors import ConfigError
 from kola.external.denylist import parse_denylist
 from kola.external.metadata import parse_executable, parse_folder
-from kola.metadata import choose_build, of_build, of_release, of_stream
+from kola.metadata import choose_build, cloud_images, of_build, of_release, of_stream
 
 CORPUS = Path(__file__).parents[1] / "data" / "fuzz.json"
 EACH = 60
@@ -65,6 +65,14 @@ _STREAM = {"artifacts": {"qemu": {"release": "42.1", "formats": _FORMATS}}}
 STREAM = json.dumps({"stream": "stable", "architectures": {"x86_64": _STREAM}}).encode()
 _RELEASE = {"media": {"qemu": {"artifacts": _FORMATS}}}
 RELEASE = json.dumps({"release": "42.1", "architectures": {"x86_64": _RELEASE}}).encode()
+_CLOUDS = {
+    "artifacts": {"azure": {"release": "42.1", "formats": {"vhd.xz": _DISK}}},
+    "images": {
+        "aws": {"regions": {"eu": {"release": "42.1", "image": "ami-1"}}},
+        "gcp": {"release": "42.1", "project": "p", "family": "f", "name": "n"},
+    },
+}
+CLOUDS = json.dumps({"architectures": {"x86_64": _CLOUDS}}).encode()
 BUILDS = b'{"builds": [{"id": "42.2", "arches": ["x86_64"]}, {"id": "42.1", "arches": ["x86_64"]}]}'
 BUILD = json.dumps({"buildid": "42.1", "images": {"qemu": {"path": "a.qcow2", "sha256": "0a" * 32}}}).encode()
 
@@ -77,6 +85,7 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "denylist": (lambda text: parse_denylist(text, "input"), DENYLIST),
     "stream": (lambda text: of_stream(text, "input", "x86_64"), STREAM),
     "release": (lambda text: of_release(text, "input", "x86_64"), RELEASE),
+    "clouds": (lambda text: cloud_images(text, "input", "x86_64"), CLOUDS),
     "builds": (lambda text: choose_build(text, "input", "42.1", "x86_64"), BUILDS),
     "build": (lambda text: of_build(text, "input"), BUILD),
 }

@@ -1,0 +1,309 @@
+"""pytest's hooks of one process of a run that boots machines; loaded only for one (``kola.plugin``)."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kola import terminal
+from kola.durations import read_durations
+from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
+from kola.fixtures import NEEDS, RESERVATION
+from kola.flight import Flight
+from kola.needs import Isolation
+from kola.plan import Plan
+from kola.preparation import first_line
+from kola.progress import Follower
+from kola.reaper import attach
+from kola.recording import ARTIFACTS, MACHINE, SSH, Recorder
+from kola.rerun import AGAIN, attempt_of, rates
+from kola.results import ExitCode, exit_code
+from kola.run import RunInfo, start_run
+from kola.scheduler import KolaScheduling
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from kola.flight import Reservation
+    from kola.options import Settings
+
+FAILED = pytest.StashKey[bool]()
+NEXT = pytest.StashKey["pytest.Item | None"]()
+
+
+def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
+    """Open the run: what the controller does, before xdist starts its workers.
+
+    Args:
+        config: pytest's.
+        settings: of the user.
+
+    Raises:
+        pytest.UsageError: something that the user has to change.
+        pytest.exit.Exception: the platform does not work.
+    """
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    progress = None if reporter is None else terminal.image_progress(reporter.write_line)
+    workers: int = config.getoption("numprocesses", None) or 1
+    with contextlib.ExitStack() as stack:
+        try:
+            run = stack.enter_context(start_run(settings, workers, progress))
+        except ConfigError as e:
+            raise pytest.UsageError(str(e)) from e
+        except PlatformError as e:
+            pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
+        flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
+        recorder = Recorder(run.info, settings.tapfile)
+        if reporter is not None and config.option.verbose >= 0:
+            show = terminal.progress_printer(reporter)
+            stack.enter_context(Follower(run.info.output / "progress.jsonl", show))
+        return MachineHooks(config, settings, run.info, stack.pop_all(), flight=flight, recorder=recorder)
+
+
+def join_run(config: pytest.Config, settings: Settings, workerinput: dict[str, Any]) -> MachineHooks:
+    """Join the run as one of xdist's workers, with what the controller handed over."""
+    info = RunInfo.from_plain(workerinput["kola"])
+    return MachineHooks(config, settings, info, contextlib.ExitStack(), worker=workerinput["workerid"])
+
+
+class MachineHooks:
+    """One pytest process of a run: the controller, one of xdist's workers, or the only one.
+
+    Args:
+        config: pytest's.
+        settings: of the user.
+        info: of the run.
+        stack: what ends with the session.
+        worker: the name of this process.
+        flight: its machines; a worker's are made when its first test needs one.
+        recorder: the controller's record of the run.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        info: RunInfo,
+        stack: contextlib.ExitStack,
+        *,
+        worker: str = "main",
+        flight: Flight | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.config = config
+        self.settings = settings
+        self.info = info
+        self.worker = worker
+        self.recorder = recorder
+        self._stack = stack
+        self._flight = flight
+        self._scheduler: KolaScheduling | None = None
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """End all machines, sweep, and write the last version of the record."""
+        try:
+            yield
+        finally:
+            if self.recorder is not None:
+                outcomes = (test.outcome for test in self.recorder.record.tests.values())
+                code = exit_code(int(session.exitstatus), outcomes, warnings_fail=self.settings.warned_fails)
+                session.exitstatus = code
+                interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
+                self.recorder.finish(code, complete=not interrupted)
+            self._close()
+
+    def pytest_unconfigure(self) -> None:
+        """Close the run also when the session ended before it began."""
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            self._stack.close()
+        except KolaError as e:
+            reporter = self.config.pluginmanager.getplugin("terminalreporter")
+            if reporter is None:  # a worker: xdist shows it, and the reaper looks after what is left
+                raise
+            reporter.write_line(f"kola: cleaning up: {e}", red=True)
+
+    @property
+    def flight(self) -> Flight:
+        """This process's machines; made when the first test needs one."""
+        if self._flight is None:
+            keep = self._stack.enter_context(attach(self.info.reaper_socket, self.worker)).keep
+            self._flight = self._stack.enter_context(Flight(self.info, self.info.load(self.worker), keep))
+        return self._flight
+
+    # -- xdist -------------------------------------------------------------------------------------------------------
+
+    @property
+    def own_scheduler(self) -> bool:
+        """Whether kola's scheduler says which worker runs what: unless the user names another with ``--dist``."""
+        given = self.config.invocation_params.args
+        return not any(str(arg) == "-d" or str(arg).startswith("--dist") for arg in given)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the run over to a worker, as plain data."""
+        node.workerinput["kola"] = self.info.to_plain()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config) -> KolaScheduling | None:
+        """Use kola's scheduler unless the user names another with ``--dist``."""
+        if not self.own_scheduler:
+            return None
+        self._scheduler = KolaScheduling(config, len(config.option.tx))
+        return self._scheduler
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any) -> None:
+        """Take what a worker collected: the selected tests, or what is wrong with their markers."""
+        if self.recorder is None:
+            return
+        plan = Plan.read(_plan_path(self.info, node.gateway.id))
+        if plan.errors:
+            raise pytest.UsageError("\n".join(plan.errors))
+        self.recorder.plan(plan.tests)
+        if self._scheduler is not None and not self._scheduler.known:
+            info = self.info
+            target = {"platform": info.platform, "arch": info.arch, "accelerator": info.prepared.accelerator}
+            known = read_durations(info.output.parent, **target)
+            self._scheduler.learn(plan.jobs(known), known.boot)
+
+    # -- collection --------------------------------------------------------------------------------------------------
+
+    def collected(self, items: list[pytest.Item], errors: list[str]) -> None:
+        """Take what this process has collected: for the record, or for the controller.
+
+        Args:
+            items: the tests; none are left in a worker that met errors.
+            errors: what is wrong with their markers, a line each.
+
+        Raises:
+            pytest.UsageError: there are errors.
+        """
+        if errors:
+            # An exception in a worker would be shown as a crash: the controller raises it (see above).
+            if self.recorder is not None:
+                raise pytest.UsageError("\n".join(errors))
+            items.clear()
+        collected = (
+            (i.nodeid, i.stash.get(NEEDS, None), first_line(getattr(i, "obj", None)), attempt_of(i)) for i in items
+        )
+        plan = Plan.of(collected, errors)
+        if self.recorder is not None:
+            self.recorder.plan(plan.tests)
+        else:
+            plan.write(_plan_path(self.info, self.worker))
+
+    # -- one test ----------------------------------------------------------------------------------------------------
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Admit the test: all the memory that it declares, in one step, before its fixtures."""
+        needs = item.stash.get(NEEDS, None)
+        if needs is not None:
+            if item.stash.get(AGAIN, False) and needs.isolation is Isolation.SHARED:
+                needs = replace(needs, isolation=Isolation.FRESH)
+            item.stash[RESERVATION] = self.flight.reserve(needs, item.nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Remember which test comes next."""
+        item.stash[NEXT] = nextitem
+        return (yield)
+
+    def _warm_next(self, item: pytest.Item) -> None:
+        """Let the machines of the next test be made while this one runs."""
+        following = item.stash.get(NEXT, None)
+        needs = following.stash.get(NEEDS, None) if following is not None else None
+        # A test that is going to be skipped gets no machine.
+        if following is None or needs is None or following.get_closest_marker("skip") is not None:
+            return
+        if self._flight is not None:
+            self._flight.warm(needs, following.nodeid, item.stash.get(RESERVATION, None))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Run the test, then look at its machines: what they show is part of the test's own verdict."""
+        reservation = item.stash.get(RESERVATION, None)
+        self._warm_next(item)
+        try:
+            result = yield
+        except pytest.skip.Exception:
+            raise
+        except Exception:
+            if reservation is not None and (text := terminal.findings(reservation)[0]):
+                item.add_report_section("call", "checks", text)
+            raise
+        if reservation is not None:
+            text, skipped = terminal.findings(reservation)
+            if skipped:
+                item.add_report_section("call", "checks skipped by the marker", skipped)
+            if text:
+                raise CheckFailed(text)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put into the report what a person needs to go on: the machine's last words, its artifacts, how to log in."""
+        error = call.excinfo.value if call.excinfo is not None else None
+        failed = error is not None and not isinstance(error, pytest.skip.Exception)
+        if failed:
+            item.stash[FAILED] = True
+        reservation = item.stash.get(RESERVATION, None)
+        if reservation is not None:
+            self._describe(item, call.when, reservation, failed=failed)
+        return (yield)
+
+    def _describe(self, item: pytest.Item, when: str, reservation: Reservation, *, failed: bool) -> None:
+        info = reservation.flight.info
+        keep = reservation.keep(failed=failed)
+        for machine in reservation.machines:
+            properties = [
+                (MACHINE, machine.name),
+                (ARTIFACTS, str(machine.artifacts.relative_to(info.output))),
+            ]
+            if keep:
+                properties.append((SSH, machine.ssh_command()))
+            item.user_properties += [p for p in properties if p not in item.user_properties]
+            if failed:
+                kept = machine.ssh_command() if keep else ""
+                item.add_report_section(when, f"machine {machine.name}", terminal.last_words(machine, kept))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """After the test's own fixtures: end or keep its machines, give the memory back."""
+        try:
+            yield
+        finally:
+            reservation = item.stash.get(RESERVATION, None)
+            if reservation is not None:
+                del item.stash[RESERVATION]
+                reservation.close(failed=item.stash.get(FAILED, False))
+
+    # -- what came out -----------------------------------------------------------------------------------------------
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record it (controller only)."""
+        if self.recorder is not None:
+            self.recorder.report(report)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Provider errors in full, kept machines with their SSH lines, and where everything is."""
+        if self.recorder is not None:
+            bill = () if self._flight is None else self._flight.platform.summary()
+            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()), bill)
+
+
+def _plan_path(info: RunInfo, worker: str) -> Path:
+    return info.scratch / f"plan-{worker}.json"

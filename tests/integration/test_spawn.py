@@ -1,0 +1,123 @@
+"""``kola spawn`` and kept machines as a person uses them: the printed line logs in, nothing stays but what is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kola import ignition
+from kola.wait import wait_until
+from tests.integration.conftest import InnerRun, heed_signals, left_behind, needs_testos
+
+pytestmark = [needs_testos, pytest.mark.slow]
+
+KOLA = str(Path(sys.executable).with_name("kola"))
+LOOK = "cat /etc/kola-own /etc/kola-added; systemctl show -P Environment systemd-udevd.service"
+SEEN = ["own", "added", "SYSTEMD_LOG_LEVEL=debug"]
+FAILS = """
+def test_it_fails(machine):
+    machine.run("echo here >/tmp/mark")
+    assert False
+"""
+
+
+class Spawn:
+    """The command, with configs that leave something to look for; all of its machines are clones of the first one."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.cache = cache
+        own = ignition.add_file(ignition.empty(), "/etc/kola-own", "own\n", mode=0o644)
+        (folder / "own.ign").write_bytes(ignition.serialise(own))
+        (folder / "added.bu").write_text(
+            "variant: fcos\nversion: 1.4.0\nstorage:\n  files:\n"
+            '    - {path: /etc/kola-added, mode: 0644, contents: {inline: "added\\n"}}\n'
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            KOLA, "spawn", "--image", "testos", f"--kola-cache={self.cache}", "--ignition=own.ign",
+            "--append-butane=added.bu", "--debug-systemd-unit=systemd-udevd.service", *arguments,
+        ]  # fmt: skip
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
+            start_new_session=True, preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments), cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False, timeout=500,
+        )  # fmt: skip
+
+    @property
+    def run_id(self) -> str:
+        return (self.folder / "kola-runs/latest").readlink().name.rpartition("-")[2]
+
+
+@pytest.fixture
+def spawn(tmp_path: Path, cache: Path) -> Spawn:
+    return Spawn(tmp_path, cache)
+
+
+def log_in(line: str, command: str) -> list[str]:
+    """Run a command by the line that was printed."""
+    done = subprocess.run([*shlex.split(line), "--", command], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def gone(cache: Path, run_id: str) -> bool:
+    """End what was kept of a run."""
+    done = subprocess.run(
+        [KOLA, "gc", "--run", run_id, f"--kola-cache={cache}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return "  gone" in done.stdout and left_behind(run_id) == []
+
+
+def test_spawn(spawn: Spawn) -> None:
+    ran = spawn.run("--", LOOK)
+    assert (ran.returncode, ran.stdout.splitlines()[1:]) == (0, SEEN), ran.stderr
+    assert left_behind(spawn.run_id) == []
+    assert spawn.run("--", "exit 3").returncode == 3
+
+    shell = spawn.start("script", "-qec", shlex.join(spawn.command()), "/dev/null")
+    out, _ = shell.communicate("cat /etc/kola-own; exit 4\n", timeout=500)
+    assert shell.returncode == 4, out
+    assert "own" in out.replace("\r", "").splitlines()
+    assert left_behind(spawn.run_id) == []
+
+    waiting = spawn.start(*spawn.command("--wait"))
+    assert waiting.stdout is not None
+    line = waiting.stdout.readline()
+    assert log_in(line, LOOK) == SEEN
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(120) == 130
+    wait_until(lambda: left_behind(spawn.run_id) == [], 60, what="the end of what Ctrl-C has ended", interval=1)
+
+    kept = spawn.run("--keep")
+    assert kept.returncode == 0, kept.stderr
+    assert "it runs for 24 h, or until: kola gc" in kept.stderr
+    assert log_in(kept.stdout, LOOK) == SEEN
+    assert gone(spawn.cache, spawn.run_id)
+
+
+def test_a_failed_test_leaves_its_machine(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
+    run = kola_pytest(f"--kola-cache={cache}", "--keep-machines=failed", files={"test_it.py": FAILS})
+    assert run.wait(600) == 1, run.output
+    (line,) = set(re.findall(r"ssh -\S.* core@\S+", run.output))
+    assert log_in(line, "cat /tmp/mark") == ["here"]
+    assert json.loads((run.folder / "kola-runs/latest/results.json").read_text())["counts"]["failed"] == 1
+    assert gone(cache, run.run_id)
