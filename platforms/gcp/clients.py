@@ -33,9 +33,14 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _PERMISSIONS = "https://cloudresourcemanager.googleapis.com"
 
 
-def token_id(*parts: str) -> str:
-    """Return the ``requestId`` of what these parts name: the same for every attempt at one thing."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, " ".join(parts)))
+def new_token() -> str:
+    """Return a ``requestId``: to be the same for every attempt at one thing, and no other's."""
+    return str(uuid.uuid4())
+
+
+def token_of(name: str) -> str:
+    """Return the ``requestId`` of what has a name of its own."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 
 
 class Clients:

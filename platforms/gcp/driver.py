@@ -19,7 +19,7 @@ from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from kola.spec import Capability
 from platforms.gcp import errors, request
-from platforms.gcp.clients import SECONDS, Clients, token_id
+from platforms.gcp.clients import SECONDS, Clients, new_token, token_of
 from platforms.gcp.images import ARCHITECTURES, FEATURES, Publisher, Reference, Store, object_name
 from platforms.gcp.options import Options as GcpOptions
 from platforms.gcp.resources import Resources
@@ -145,10 +145,11 @@ class Gcp(CloudPlatform):
             return
         clients = self._clients
         for rule in request.rules(tags, self.options):
-            token = token_id(rule["name"], str(tags.created))
+            token = new_token()
 
             def insert_firewall(rule: dict[str, Any] = rule, token: str = token) -> None:
-                clients.done(clients.ask(clients.firewalls.insert_unary, firewall_resource=rule, request_id=token))
+                with contextlib.suppress(Conflict):  # of the run: it has prepared another image before
+                    clients.done(clients.ask(clients.firewalls.insert_unary, firewall_resource=rule, request_id=token))
 
             self.call(insert_firewall)
 
@@ -208,7 +209,7 @@ class Gcp(CloudPlatform):
         clients, name = self._clients, request.resource_name(order.name, order.token)
         wanted = {
             "zone": order.zone,
-            "request_id": token_id(order.token),
+            "request_id": token_of(order.token),
             "instance_resource": request.instance(order, name, self.options),
         }
         with contextlib.suppress(Conflict):  # of that name, which is of this token, is none but our own
@@ -227,13 +228,14 @@ class Gcp(CloudPlatform):
         """Start it again."""
         self._act(self._clients.instances.start_unary, machine)
 
-    def power_cycle(self, machine: str, name: str) -> tuple[str, int]:
+    def power_cycle(self, machine: str, name: str) -> str:
         """Reset it: that asks nobody. What does not run cannot be reset, but started."""
+        self._states.expect(machine)  # what was known of it may be older than its end
         if self.state_of(machine).phase is not Phase.RUNNING:
             return super().power_cycle(machine, name)
         self.call(self._act, self._clients.instances.reset_unary, machine)
         self._states.expect(machine)
-        return self._address(self._await(machine, name, Phase.RUNNING)), self.options.ssh_port
+        return self._address(self._await(machine, name, Phase.RUNNING))
 
     def _act(self, method: Any, machine: str) -> None:
         zone, name = machine.split("/")

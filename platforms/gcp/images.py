@@ -15,7 +15,7 @@ from google.api_core.exceptions import Conflict, NotFound
 
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
-from platforms.gcp.clients import SECONDS, token_id
+from platforms.gcp.clients import SECONDS, new_token
 from platforms.gcp.upload import Upload
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class Publisher:
             "guest_os_features": [{"type_": feature} for feature in FEATURES[architecture]],
             "raw_disk": {"source": f"https://storage.googleapis.com/{self._store.name}/{blob.name}"},
         }
-        token = token_id(name, tags.run, str(tags.created))
+        token = new_token()
 
         def insert_image() -> None:
             made = self._clients.ask(images.insert_unary, image_resource=wanted, request_id=token)

@@ -156,6 +156,8 @@ class Gcp(FrontEnd):
         try:
             name, given = self._paths.bind("").match(request.path, request.method)
         except HTTPException:
+            name, given = "", {}
+        if not name or (name == _DOWNLOAD and "X-Goog-Signature" not in request.args):
             return f"unknown: {request.method} {request.path}", {}
         return str(name), dict(given)
 
