@@ -30,7 +30,7 @@ def test_without_a_platform_machine_tests_are_skipped_with_one_reason(kola_pytes
     run = kola_pytest("-p", "no:xdist", "-rs", files={"test_it.py": PASSING}, platform="")
     assert run.wait(60) == 0, run.output
     assert "SKIPPED" in run.output
-    assert "needs a machine: give --platform=NAME (qemu)" in run.output
+    assert "needs a machine: give --platform=NAME (" in run.output
 
 
 def test_unknown_platform(kola_pytest: Start) -> None:
