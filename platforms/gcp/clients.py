@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import google.auth
-from google.api_core.exceptions import from_http_response
+from google.api_core.exceptions import Conflict, from_http_response
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import compute_v1, storage
@@ -130,7 +131,21 @@ class Clients:
         """Call a method of Compute Engine in the project, once: ``kola.retry`` is what tries again."""
         return method(request={"project": self.project, **request}, retry=None, timeout=SECONDS)
 
-    def done(self, operation: Operation) -> Operation:
+    def to(self, method: Any) -> Callable[..., Any]:
+        """Return a function that asks, under Google's name for the method: errors tell it.
+
+        Of a method that makes something it returns None where what has that name is there already.
+        """
+
+        def call(**request: Any) -> Any:
+            with contextlib.suppress(Conflict):
+                return self.ask(method, **request)
+
+        service = type(method.__self__).__name__.removesuffix("Client")
+        call.__name__ = f"{service[0].lower()}{service[1:]}.{method.__name__.removesuffix('_unary')}"
+        return call
+
+    def finish(self, operation: Operation) -> Operation:
         """Wait until an operation is over.
 
         Raises:

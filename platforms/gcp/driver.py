@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
-from google.api_core.exceptions import Conflict
 from google.auth.credentials import Signing
 
 from kola.cloud.platform import CloudPlatform
@@ -73,6 +71,7 @@ class Gcp(CloudPlatform):
         self._clients = Clients(options, self.interval)
         self._store = Store(self._clients, options)
         self._resources = Resources(self._clients, self._store)
+        self._offered: dict[str, list[str]] = {}
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of Google's SDK means."""
@@ -96,7 +95,7 @@ class Gcp(CloudPlatform):
         if self.arch.name not in ARCHITECTURES:
             raise ConfigError(f"platform gcp: architecture {self.arch.name}; allowed: {', '.join(ARCHITECTURES)}")
         try:
-            self.call(clients.ask, clients.projects.get)
+            self.call(clients.to(clients.projects.get))
         except PlatformError as e:
             raise ConfigError(
                 f"platform gcp: the credentials of {clients.who} do not reach project {clients.project}: {e}; "
@@ -104,7 +103,7 @@ class Gcp(CloudPlatform):
             ) from e
         self._check_permissions()
         try:
-            found = self.call(clients.ask, clients.regions.get, region=region)
+            found = self.call(clients.to(clients.regions.get), region=region)
         except MissingError as e:
             raise ConfigError(f"-P region={region}: no such region: {e}") from e
         cpus = [
@@ -145,13 +144,9 @@ class Gcp(CloudPlatform):
             return
         clients = self._clients
         for rule in request.rules(tags, self.options):
-            token = new_token()
-
-            def insert_firewall(rule: dict[str, Any] = rule, token: str = token) -> None:
-                with contextlib.suppress(Conflict):  # of the run: it has prepared another image before
-                    clients.done(clients.ask(clients.firewalls.insert_unary, firewall_resource=rule, request_id=token))
-
-            self.call(insert_firewall)
+            wanted = {"firewall_resource": rule, "request_id": new_token()}
+            if (made := self.call(clients.to(clients.firewalls.insert_unary), **wanted)) is not None:
+                self.call.fresh(clients.finish, made)
 
     # -- images and objects ------------------------------------------------------------------------------------------
 
@@ -177,7 +172,7 @@ class Gcp(CloudPlatform):
         found = self._clients.ask(images.get, image=name)
         labels = {"labels": {**found.labels, **tags.as_labels()}, "label_fingerprint": found.label_fingerprint}
         wanted = {"resource": name, "global_set_labels_request_resource": labels}
-        self._clients.done(self._clients.ask(images.set_labels_unary, **wanted))
+        self._clients.finish(self._clients.ask(images.set_labels_unary, **wanted))
 
     def put(self, name: str, data: bytes, tags: Tags) -> str:  # noqa: ARG002 - its tags say it
         """Store a config; only who knows the URL, which is signed, reads it."""
@@ -199,21 +194,27 @@ class Gcp(CloudPlatform):
     # -- machines ----------------------------------------------------------------------------------------------------
 
     def zones(self, kind: InstanceType) -> Sequence[str]:
-        """Return the zones of the region that offer a type."""
-        offered = self._clients.ask(self._clients.machine_types.aggregated_list, filter=f"name={kind.name}")
-        zones = [scope.removeprefix("zones/") for scope, found in offered if found.machine_types]
-        return [zone for zone in zones if zone.rpartition("-")[0] == self.options.region]
+        """Return the zones of the region that offer a type; asked once."""
+        if kind.name not in self._offered:
+            offered = self._clients.ask(self._clients.machine_types.aggregated_list, filter=f"name={kind.name}")
+            zones = [scope.removeprefix("zones/") for scope, found in offered if found.machine_types]
+            self._offered[kind.name] = [zone for zone in zones if zone.rpartition("-")[0] == self.options.region]
+        return self._offered[kind.name]
 
     def create(self, order: Order) -> str:
-        """Make one instance, and wait until Google has it or says why not."""
+        """Make one instance, and wait until Google has it or says why not.
+
+        Each of the two steps is tried again by itself: under throttling the first would be made over and over.
+        """
         clients, name = self._clients, request.resource_name(order.name, order.token)
         wanted = {
             "zone": order.zone,
             "request_id": token_of(order.token),
             "instance_resource": request.instance(order, name, self.options),
         }
-        with contextlib.suppress(Conflict):  # of that name, which is of this token, is none but our own
-            clients.done(clients.ask(clients.instances.insert_unary, **wanted))
+        # What has that name already, which is of this token, is none but our own.
+        if (made := self.call.fresh(clients.to(clients.instances.insert_unary), **wanted)) is not None:
+            self.call.fresh(clients.finish, made)
         return f"{order.zone}/{name}"
 
     def terminate(self, machine: str) -> None:
@@ -239,7 +240,7 @@ class Gcp(CloudPlatform):
 
     def _act(self, method: Any, machine: str) -> None:
         zone, name = machine.split("/")
-        self._clients.done(self._clients.ask(method, zone=zone, instance=name))
+        self._clients.finish(self._clients.ask(method, zone=zone, instance=name))
 
     def states(self) -> Mapping[str, State]:
         """Return the states of this process's instances."""

@@ -14,8 +14,11 @@ _NO_ROOM = {
     *("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", "RESOURCE_POOL_EXHAUSTED"),
     *("insufficientCapacity", "QUOTA_EXCEEDED", "quotaExceeded", "GPU_QUOTA_EXCEEDED"),
 }
-_BUSY = {
+_THROTTLED = {
     *("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_OPERATION_RATE_EXCEEDED"),
+    "429",
+}
+_BUSY = {
     *("resourceNotReady", "RESOURCE_NOT_READY", "resourceInUseByAnotherResource", "conditionNotMet"),
     *("RESOURCE_IN_USE_BY_ANOTHER_RESOURCE", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"),
 }
@@ -39,12 +42,18 @@ class OperationError(Exception):
 def classify(error: Exception) -> Verdict | None:
     """Tell what an error of the SDK means; None for one that is not Google's."""
     if isinstance(error, OperationError):
-        return Verdict(_fault(error.code, 0), f"{error.code}: {_line(str(error))}")
+        throttled = error.code in _THROTTLED
+        return Verdict(_fault(error.code, 0), f"{error.code}: {_line(str(error))}", throttled=throttled)
     if isinstance(error, GoogleAPICallError):
         reason, message = _reason(error)
         wait = getattr(error.response, "headers", {}).get("Retry-After", "")
-        fault = _fault(reason, int(error.code or 0))
-        return Verdict(fault, f"{reason}: {_line(message)}", float(wait) if wait.isdecimal() else 0.0)
+        status = int(error.code or 0)
+        return Verdict(
+            _fault(reason, status),
+            f"{reason}: {_line(message)}",
+            float(wait) if wait.isdecimal() else 0.0,
+            throttled=bool({reason, str(status)} & _THROTTLED),
+        )
     if isinstance(error, TransportError) or getattr(error, "retryable", False):
         return Verdict(Fault.TRANSIENT, "no connection to Google's token service")
     if isinstance(error, GoogleAuthError):
@@ -59,7 +68,7 @@ def classify(error: Exception) -> Verdict | None:
 def _fault(reason: str, status: int) -> Fault:
     if reason in _NO_ROOM:
         return Fault.CAPACITY
-    if reason in _BUSY or status in _AGAIN:
+    if reason in _BUSY | _THROTTLED or status in _AGAIN:
         return Fault.TRANSIENT
     if reason in _GONE or status == 404:  # noqa: PLR2004 - not found
         return Fault.MISSING

@@ -203,13 +203,9 @@ class Publisher:
             "guest_os_features": [{"type_": feature} for feature in FEATURES[architecture]],
             "raw_disk": {"source": f"https://storage.googleapis.com/{self._store.name}/{blob.name}"},
         }
-        token = new_token()
-
-        def insert_image() -> None:
-            made = self._clients.ask(images.insert_unary, image_resource=wanted, request_id=token)
-            self._clients.done(made)
-
-        self._call.fresh(insert_image)
+        made = self._call.fresh(self._clients.to(images.insert_unary), image_resource=wanted, request_id=new_token())
+        if made is not None:  # an attempt whose answer was lost, else
+            self._call.fresh(self._clients.finish, made)
         return str(Reference(self._clients.project, name))
 
 

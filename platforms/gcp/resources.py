@@ -90,10 +90,10 @@ class Resources:
 
     def _delete_disk(self, disk: str) -> None:
         zone, name = disk.split("/")
-        self._clients.done(self._clients.ask(self._clients.disks.delete_unary, zone=zone, disk=name))
+        self._clients.finish(self._clients.ask(self._clients.disks.delete_unary, zone=zone, disk=name))
 
     def _delete_image(self, name: str) -> None:
-        self._clients.done(self._clients.ask(self._clients.images.delete_unary, image=name))
+        self._clients.finish(self._clients.ask(self._clients.images.delete_unary, image=name))
 
     def _delete_firewall(self, name: str) -> None:
-        self._clients.done(self._clients.ask(self._clients.firewalls.delete_unary, firewall=name))
+        self._clients.finish(self._clients.ask(self._clients.firewalls.delete_unary, firewall=name))

@@ -142,7 +142,7 @@ class TestGcp(CloudContract):
     def test_an_operation_that_fails_is_the_calls_failure(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=1000)
-        with pytest.raises(PlatformError, match=r"us-central1-\w: create: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
+        with pytest.raises(PlatformError, match=r"us-central1-\w: finish: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
             self.round_trip(cloud, prepared)
 
     def test_a_machine_that_is_off_is_started(self, cloud: Cloud) -> None:
