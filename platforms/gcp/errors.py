@@ -54,15 +54,23 @@ def classify(error: Exception) -> Verdict | None:
             float(wait) if wait.isdecimal() else 0.0,
             throttled=bool({reason, str(status)} & _THROTTLED),
         )
-    if isinstance(error, TransportError) or getattr(error, "retryable", False):
-        return Verdict(Fault.TRANSIENT, "no connection to Google's token service")
     if isinstance(error, GoogleAuthError):
-        return Verdict(Fault.FATAL, f"credentials: {_line(str(error.args[0] if error.args else error))}")
+        return _of_tokens(error)
     if isinstance(error, requests.RequestException):
         # Not its text: that has the whole URL, and that of an upload lets anybody write.
         host = urlsplit(str(getattr(error.request, "url", "") or "")).netloc
         return Verdict(Fault.TRANSIENT, f"no connection to {host or 'Google'} ({type(error).__name__})")
     return None
+
+
+def _of_tokens(error: GoogleAuthError) -> Verdict:
+    """Tell what it means that there is no token."""
+    message = _line(str(error.args[0] if error.args else error))
+    if isinstance(error, TransportError) or error.retryable:
+        return Verdict(Fault.TRANSIENT, "no connection to Google's token service")
+    if message.startswith("<"):  # a page of what stands before the service
+        return Verdict(Fault.TRANSIENT, "an answer that is none of Google's token service")
+    return Verdict(Fault.FATAL, f"credentials: {message}")
 
 
 def _fault(reason: str, status: int) -> Fault:

@@ -17,6 +17,7 @@ import pytest
 import requests
 import yaml
 from google.api_core.exceptions import from_http_status
+from google.auth.exceptions import RefreshError, TransportError
 
 from kola.cloud.platform import Order
 from kola.cloud.sizes import InstanceType, read_table
@@ -360,6 +361,9 @@ def api(status: int, reason: str) -> Any:
         (from_http_status(429, "slow"), Fault.TRANSIENT, "429: slow"),
         (OperationError("QUOTA_EXCEEDED", "no"), Fault.CAPACITY, "QUOTA_EXCEEDED: no"),
         (OperationError("RESOURCE_NOT_FOUND", "no"), Fault.MISSING, "RESOURCE_NOT_FOUND: no"),
+        (RefreshError("<html>"), Fault.TRANSIENT, "an answer that is none of Google's token service"),
+        (RefreshError("invalid_grant: no", {}), Fault.FATAL, "credentials: invalid_grant: no"),
+        (TransportError("x"), Fault.TRANSIENT, "no connection to Google's token service"),
         (requests.ConnectionError("x?upload_id=1"), Fault.TRANSIENT, "no connection to Google (ConnectionError)"),
     ],
 )
