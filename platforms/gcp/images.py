@@ -211,17 +211,31 @@ class Publisher:
 
 @contextlib.contextmanager
 def raw_disk(image: Image, scratch: Path) -> Iterator[Path]:
-    """Convert an image to what Google imports: raw, with that name, of whole GiB; holes stay holes."""
+    """Convert an image to what Google imports: raw, with that name, of whole GiB; holes stay holes.
+
+    Raises:
+        ConfigError: qemu-img or tar is not installed, or cannot read it.
+    """
     for tool, package in (("qemu-img", "qemu-utils"), ("tar", "tar")):
         if shutil.which(tool) is None:
             raise ConfigError(f"platform gcp needs {tool} to upload an image: install {package}")
     with tempfile.TemporaryDirectory(dir=scratch, prefix="upload-") as folder:
         target = Path(folder, "disk.raw")
-        command = ["qemu-img", "convert", "-f", image.format, "-O", "raw", str(image.path), str(target)]
+        if _is_archive(image.path):  # as Fedora CoreOS is published for Google Cloud
+            command = ["tar", "--extract", "--file", str(image.path), "--directory", folder, target.name]
+        else:
+            command = ["qemu-img", "convert", "-f", image.format, "-O", "raw", str(image.path), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise PlatformError(f"qemu-img convert: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ConfigError(f"--image {image.reference}: {command[0]}: {said}")
         size = target.stat().st_size
         with target.open("r+b") as file:
             file.truncate(-(-size // _GIB) * _GIB)
         yield target
+
+
+def _is_archive(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(257)
+        return file.read(5) == b"ustar"
