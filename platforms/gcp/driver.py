@@ -146,7 +146,7 @@ class Gcp(CloudPlatform):
         for rule in request.rules(tags, self.options):
             wanted = {"firewall_resource": rule, "request_id": new_token()}
             if (made := self.call(clients.to(clients.firewalls.insert_unary), **wanted)) is not None:
-                self.call.fresh(clients.finish, made)
+                self.call(clients.finish, made)
 
     # -- images and objects ------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class Gcp(CloudPlatform):
         }
         # What has that name already, which is of this token, is none but our own.
         if (made := self.call.fresh(clients.to(clients.instances.insert_unary), **wanted)) is not None:
-            self.call.fresh(clients.finish, made)
+            self.call(clients.finish, made)
         return f"{order.zone}/{name}"
 
     def terminate(self, machine: str) -> None:

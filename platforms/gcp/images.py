@@ -205,7 +205,7 @@ class Publisher:
         }
         made = self._call.fresh(self._clients.to(images.insert_unary), image_resource=wanted, request_id=new_token())
         if made is not None:  # an attempt whose answer was lost, else
-            self._call.fresh(self._clients.finish, made)
+            self._call(self._clients.finish, made)
         return str(Reference(self._clients.project, name))
 
 

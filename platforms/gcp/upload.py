@@ -72,8 +72,10 @@ class Upload:
         while self._there < start + len(piece):
             if self._there < start:
                 raise PlatformError(f"upload: Cloud Storage has lost what it had from byte {self._there} on")
-            rest = piece[self._there - start :]
-            self._there = self._put(rest, f"{self._there}-{start + len(piece) - 1}/{total}", start + len(piece))
+            before, rest = self._there, piece[self._there - start :]
+            self._there = self._put(rest, f"{before}-{start + len(piece) - 1}/{total}", start + len(piece))
+            if self._there == before:
+                raise from_http_status(503, "upload: nothing of it has arrived")
         self._unsure = False
 
     def _put(self, data: bytes, which: str, end: int) -> int:

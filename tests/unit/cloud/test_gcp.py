@@ -203,8 +203,8 @@ class TestGcp(CloudContract):
     def test_an_archive_as_fedora_publishes_it(self, cloud: Cloud) -> None:
         disk = self.raw_disk(cloud.folder, 1, b"content").rename(cloud.folder / "disk.raw")
         archive = cloud.folder / "fedora-coreos-42.20250901.3.0-gcp.x86_64.tar"
-        command = ["tar", "--create", "--sparse", "--format=oldgnu", "--file", archive, "-C", cloud.folder, disk.name]
-        subprocess.run(command, check=True)
+        command = ["tar", "--create", "--sparse", "--format=oldgnu", "--file", str(archive)]
+        subprocess.run([*command, "-C", str(cloud.folder), disk.name], check=True)
         with images.raw_disk(replace(cloud.local, path=archive, format="raw"), cloud.folder) as found:
             assert found.read_bytes()[:8] == b"content\0"
             assert found.stat().st_size == 1 << 30
