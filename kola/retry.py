@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 import random
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -42,11 +44,13 @@ class Verdict:
         fault: what follows from it.
         message: one line for a person, without secrets.
         retry_after: seconds that the provider wants to be left alone, 0 if it does not say.
+        throttled: it was called too often.
     """
 
     fault: Fault
     message: str
     retry_after: float = 0.0
+    throttled: bool = False
 
 
 class CapacityError(PlatformError):
@@ -80,6 +84,47 @@ class Backoff:
         return verdict.retry_after + rng.uniform(0, limit)
 
 
+class Pace:
+    """How often a provider may be called, by all threads together: found out by being turned away.
+
+    Until that happens nobody waits. Then calls are so far apart that few are turned away, and come a little closer with
+    each one that is not. Without it, many threads would ask again and again for what few can have at a time.
+
+    Args:
+        sleep: waits so many seconds.
+        clock: returns seconds that only grow.
+    """
+
+    _FIRST, _MOST, _GROWTH, _DECAY = 0.02, 5.0, 1.5, 0.98
+    _REACTION = 0.2  # seconds: those turned away together are one sign
+
+    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._sleep = sleep
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._gap = 0.0  # seconds between two calls
+        self._next = 0.0
+        self._changed = -self._REACTION
+
+    def take_turn(self) -> None:
+        """Wait, behind those who wait already, until the next call may be made."""
+        with self._turn:
+            if (wait := self._next - self._clock()) > 0:
+                self._sleep(wait)
+            self._next = self._clock() + self._gap
+
+    def turned_away(self) -> None:
+        """Take note that a call was one too many."""
+        now = self._clock()
+        if now - self._changed >= self._REACTION:
+            self._gap = min(max(self._gap * self._GROWTH, self._FIRST), self._MOST)
+            self._changed = now
+
+    def answered(self) -> None:
+        """Take note that a call was not."""
+        self._gap = self._gap * self._DECAY if self._gap > self._FIRST / 10 else 0.0
+
+
 class Caller:
     """Makes calls, any number of threads at once.
 
@@ -102,6 +147,7 @@ class Caller:
         self._backoff = backoff or Backoff()
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter, nothing secret
+        self._pace = Pace(sleep)
 
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of an SDK that may be called again: it reads, or says what it makes by a token of its own.
@@ -120,17 +166,23 @@ class Caller:
     def _attempt(self, call: Callable[[], T], name: str, again: set[Fault]) -> T:
         limit, attempt = Deadline(self._backoff.seconds), 0
         while True:
+            self._pace.take_turn()
             try:
-                return call()
+                answer = call()
             except Exception as e:
                 verdict = self._classify(e)
                 if verdict is None:
                     raise
+                if verdict.throttled:
+                    self._pace.turned_away()
                 wait = self._backoff.pause(attempt, verdict, self._rng)
                 attempt += 1
                 if verdict.fault not in again or wait > limit.remaining:
                     tried = f" ({attempt} attempts in {limit.elapsed:.0f} s)" if verdict.fault in again else ""
                     raise _ERRORS.get(verdict.fault, PlatformError)(f"{name}: {verdict.message}{tried}") from e
+            else:
+                self._pace.answered()
+                return answer
             self._sleep(wait)
 
 

@@ -56,7 +56,8 @@ def classify(error: Exception) -> Verdict | None:
     if isinstance(error, ClientError):
         described = error.response.get("Error", {})
         code, message = str(described.get("Code", "")), str(described.get("Message", ""))
-        return Verdict(_fault(code), f"{code}: {message.splitlines()[0] if message else 'no message'}")
+        line = message.splitlines()[0] if message else "no message"
+        return Verdict(_fault(code), f"{code}: {line}", throttled=code in _THROTTLED)
     if isinstance(error, BotoConnectionError | HTTPClientError):
         return Verdict(Fault.TRANSIENT, f"no connection: {error}")
     if isinstance(error, ResponseParserError):  # what stands before the service answered, not in its language

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CLOUDS = ["aws", "azure"]
+CLOUDS = ["aws", "azure", "gcp"]
 SUITE = """
 import pytest
 
@@ -44,7 +44,7 @@ def rehearse(cloud: str, *arguments: str, folder: Path) -> tuple[subprocess.Comp
 def test_one_machine(cloud: str, tmp_path: Path) -> None:
     """Its config is larger than the user data may be, and so is packed."""
     suite = tmp_path / "test_rehearsed.py"
-    suite.write_text(SUITE % ("a" * 70_000, cloud))
+    suite.write_text(SUITE % ("a" * 300_000, cloud))
     done, outcomes = rehearse(cloud, str(suite), folder=tmp_path)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert list(outcomes.values()) == ["passed"]

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kola.errors import PlatformError
-from kola.retry import Backoff, Caller, CapacityError, Fault, MissingError, Verdict
+from kola.retry import Backoff, Caller, CapacityError, Fault, MissingError, Pace, Verdict
 
 
 class SdkError(Exception):
@@ -78,3 +78,45 @@ def test_no_attempt_is_begun_after_the_deadline() -> None:
 def test_other_errors_are_the_programs_own() -> None:
     with pytest.raises(ZeroDivisionError):
         caller([])(Provider(ZeroDivisionError()).list_things, "")
+
+
+@pytest.mark.parametrize("rate", [5, 50])
+def test_many_that_are_turned_away_come_one_after_the_other(rate: int) -> None:
+    """In simulated time, with always somebody who wants to call: the provider is asked little more than it answers."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    pace = Pace(sleep, lambda: now)
+    tokens, last, answered, turned_away = float(rate), 0.0, 0, 0
+    while now < 60:
+        pace.take_turn()
+        tokens, last = min(rate, tokens + (now - last) * rate), now
+        if tokens >= 1:
+            tokens -= 1
+            answered += 1
+            pace.answered()
+        else:
+            turned_away += 1
+            pace.turned_away()
+        sleep(0.001)
+    assert answered > 0.95 * 60 * rate
+    assert turned_away < 0.25 * answered
+
+
+def test_a_caller_keeps_the_pace_that_it_has_found_until_it_may_go_faster() -> None:
+    slept: list[float] = []
+    call = caller(slept, first=1e-9)
+    call(Provider().list_things, "")
+    assert slept == []
+    throttled = SdkError(Fault.TRANSIENT)
+    throttled.verdict = Verdict(Fault.TRANSIENT, "too often", throttled=True)
+    call(Provider(throttled).list_things, "")
+    del slept[:]
+    call(Provider().list_things, "")
+    assert 0 < slept[0] < 0.1
+    for _ in range(500):
+        call(Provider().list_things, "")
+    assert call._pace._gap == 0
