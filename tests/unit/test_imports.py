@@ -101,6 +101,7 @@ LAYERS = {
     "runext": RUN,
     "runs": RUN,
     "units": RUN,
+    "files": RUN,
     "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
