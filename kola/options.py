@@ -50,7 +50,7 @@ OPTIONS = (
         "--image",
         "kola_image",
         "what to boot: testos[:VARIANT], stream:NAME[@VERSION], build:DIR[@ID], or the path of a qcow2 or raw image "
-        "(.xz and .gz accepted); on a cloud also cloud:ID",
+        "(.xz and .gz accepted); on a cloud also VMDK, fixed VHD, tar.gz with disk.raw, and cloud:ID",
         "IMAGE",
     ),
     Option(

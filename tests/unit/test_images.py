@@ -160,7 +160,8 @@ def test_other_architecture(disks: dict[str, Path], tmp_path: Path) -> None:
 
 FORMS = (
     "accepted: testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), "
-    "stream:NAME[@VERSION], build:DIR[@ID]; on a cloud also cloud:ID, an image that it has already"
+    "stream:NAME[@VERSION], build:DIR[@ID]; on a cloud also VMDK, fixed VHD, tar.gz with disk.raw, and cloud:ID, "
+    "an image that it has already"
 )
 
 

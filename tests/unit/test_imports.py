@@ -44,6 +44,7 @@ LAYERS = {
     "ignition": LEAVES,
     "ignition_validate": LEAVES,
     "imagefile": LEAVES,
+    "imagemetadata": LEAVES,
     "journal": LEAVES,
     "keys": LEAVES,
     "killing": LEAVES,

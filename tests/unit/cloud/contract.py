@@ -19,12 +19,14 @@ import pytest
 
 from kola.cli import main
 from kola.errors import ConfigError, KolaError, PlatformError
+from kola.imagefile import FORMATS
 from kola.platform import Prepared, Scope
 from kola.retry import Backoff, Caller
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
 from rehearsal.faults import Trouble
 from tests.unit.cloud.conftest import Cloud
+from tests.unit.image_files import in_form, qemu_img
 
 IGNITION = b'{"ignition":{"version":"3.0.0"}}'
 MACHINE = "kola-run1-gw0-1"
@@ -121,6 +123,27 @@ class CloudContract:
         cloud.driver(worker="main").check_image(first.image_ref)  # still there
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
         assert cloud.left() == []
+
+    @pytest.mark.parametrize("form", list(FORMATS))
+    def test_every_form_of_an_image_is_uploaded(self, cloud: Cloud, form: str) -> None:
+        """Also what releases have for another cloud: what arrives is the same disk."""
+        disk = cloud.folder / "small.raw"
+        disk.write_bytes(b"disk" * (1 << 18) + bytes(1 << 20))
+        path = in_form(disk, form, cloud.folder)
+        image = replace(cloud.local, path=path, format=form, sha256="7" * 64)
+        cloud.driver(worker="main", image_days="0").prepare(image)
+        arrived = list(cloud.rehearsal.host.images.values())[-1]
+        if arrived.exists():  # Google's is gone with its archive
+            qemu_img("compare", arrived, disk)
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_an_image_for_another_platform_is_not_sent(self, cloud: Cloud) -> None:
+        for platform in ("qemu", "openstack"):
+            with pytest.raises(ConfigError, match=f"^--image .*: is made for {platform}: on {self.NAME} its Ignition "):
+                cloud.driver(worker="main").prepare(replace(cloud.local, platform=platform))
+        assert cloud.rehearsal.faults.log == []
+        cloud.driver(worker="main").prepare(replace(cloud.local, platform=self.NAME))
 
     def test_an_image_of_which_nobody_wants_more_goes_with_the_run(self, cloud: Cloud) -> None:
         cloud.driver(worker="main", image_days="0").prepare(cloud.local)

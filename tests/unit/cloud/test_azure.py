@@ -196,12 +196,6 @@ class TestAzure(CloudContract):
         with pytest.raises(ConfigError, match="is not in eastus but in West Europe"):
             cloud.driver(worker="main", location="eastus").prepare(cloud.published)
 
-    @pytest.mark.parametrize("given", [{"reference": "stream:stable"}, {"path": Path("fcos-42-qemu.x86_64.qcow2")}])
-    def test_an_image_for_qemu_is_not_sent(self, cloud: Cloud, given: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match="is for QEMU"):
-            cloud.driver(worker="main").prepare(replace(cloud.local, **given))
-        assert cloud.left() == []
-
     def test_a_vhd_that_azure_does_not_take_is_the_providers_failure(
         self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
     ) -> None:
