@@ -7,13 +7,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kola.arch import get_arch
+from kola.document import Document
 from kola.errors import ConfigError
+from kola.metadata import describe_build
 from kola.releases import read_releases
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEMA = 1
+_DESCRIPTION = ("name", "version", "build_id", "arch", "distro", "stream", "ignition_max", "capabilities")
+"""Keys of an ``image.json`` that are true of the image wherever it is."""
 _ANY = (r".*", "a string")
 _TEXT_KEYS = {
     "name": _ANY,
@@ -78,8 +82,35 @@ def metadata_beside(path: Path) -> dict[str, Any]:
     }
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
+def read_description(path: Path) -> dict[str, Any]:
+    """Read what a file says of an image that is elsewhere: an ``image.json``, or a ``meta.json`` of coreos-assembler.
+
+    Returns:
+        Values of fields of ``kola.images.Image``, those that are known.
+
+    Raises:
+        ConfigError: it is neither; names file and key.
+    """
+    document = Document.parse(path.read_bytes(), str(path))
+    if document.get("buildid") is not None:
+        return describe_build(document)
+    known = {key: value for key, value in read_metadata(path, updates=False).items() if key in _DESCRIPTION}
+    if "capabilities" in known:  # the releases that it could be updated to are not at hand
+        known["capabilities"] = frozenset(known["capabilities"]) - {"updates"}
+    return known
+
+
+def describe(known: dict[str, Any]) -> dict[str, Any]:
+    """Return an ``image.json`` with that of what is known of an image that is true of it everywhere."""
+    return {"schema": _SCHEMA, **{key: known[key] for key in _DESCRIPTION if known.get(key) is not None}}
+
+
+def read_metadata(path: Path, *, updates: bool = True) -> dict[str, Any]:
     """Read an ``image.json``; keys that are not there or null are left out.
+
+    Args:
+        path: the file.
+        updates: whether to look for what it can be updated to, beside it.
 
     Raises:
         ConfigError: it is none; names file and key.
@@ -98,7 +129,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     capabilities = known.get("capabilities", [])
     if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
         raise ConfigError(f"{path}: capabilities: expected a list of strings")
-    if "updates" in known:
+    if updates and "updates" in known:
         known["updates"] = read_releases(known["updates"], path)
     if known.get("arch"):
         try:

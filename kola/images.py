@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola.errors import ConfigError
 from kola.imagefile import FORMATS, LOCAL_FORMATS, Verdict, inspect, unpack
-from kola.imagemetadata import made_for, metadata_beside, read_metadata
+from kola.imagemetadata import describe, made_for, metadata_beside, read_description, read_metadata
 from kola.metadata import QEMU
 from kola.releaseimages import Located, build_image, fetch, find_in_build, stream_image
 from kola.releases import Releases
@@ -72,6 +72,10 @@ class Image:
             "updates": None if self.updates is None else self.updates.to_plain(),
         }
 
+    def description(self) -> dict[str, Any]:
+        """Return what is known of it, whatever file it is in, as an ``image.json`` says it."""
+        return describe(self.to_plain())
+
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Image:
         """Return what ``to_plain`` took apart."""
@@ -107,6 +111,7 @@ def resolve(
     progress: Progress | None = None,
     sources: Sources | None = None,
     cloud: Cloud | None = None,
+    described_by: Path | None = None,
 ) -> Image:
     """Find the image that a user asks for, unpack it if need be, and verify it.
 
@@ -120,12 +125,20 @@ def resolve(
         progress: told of long steps as ``(what, bytes done, bytes in all)``.
         sources: where images are fetched from; None is Fedora's server, with Fedora's keys.
         cloud: where it shall boot; None is this host.
+        described_by: ``image.json`` or ``meta.json`` that says what a ``cloud:ID`` is.
 
     Raises:
         ConfigError: there is no such image, it is damaged, or it is for another architecture.
     """
+    if described_by is not None and not reference.startswith("cloud:"):
+        raise ConfigError(
+            f"--image-metadata {described_by}: only with --image cloud:ID, of which nothing is known otherwise; "
+            f"the image is {reference}"
+        )
     try:
         image = _Resolver(reference, cache, arch, progress, sources or Sources(), cloud).resolve()
+        if described_by is not None:
+            image = replace(image, **read_description(described_by))
     except OSError as e:
         raise ConfigError(f"image {reference}: {e.filename or cache}: {e.strerror}") from e
     if image.arch and image.arch != arch.name:

@@ -5,17 +5,19 @@ Source: coreos/stream-metadata-go for streams and releases, coreos-assembler for
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from kola.arch import get_arch
+from kola.document import Document
 from kola.errors import ConfigError
 from kola.releases import Release
 from kola.text import some
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 QEMU = "qemu"
+_DISTROS = {"fedora-coreos": "fcos"}
+"""What kola calls an operating system that coreos-assembler calls otherwise."""
 _FORMATS = (
     *("vhd.xz", "vhd.gz", "vhd", "ova", "qcow2.xz", "qcow2.gz", "qcow2", "tar.gz", "vmdk.xz", "raw.xz", "raw.gz"),
     *("raw.zst", "vhdx.zip", "qcow2.zst", "ociarchive"),
@@ -75,83 +77,6 @@ class PlatformImage:
     def reference(self) -> str:
         """What the platform takes for the image; empty if there is a file."""
         return f"projects/{self.project}/global/images/{self.image}" if self.project else self.image
-
-
-@dataclass(frozen=True)
-class Document:
-    """A JSON object and where it is from; every access says what is missing there."""
-
-    value: Any
-    source: str
-    path: str = ""
-
-    @classmethod
-    def parse(cls, text: bytes, source: str) -> Document:
-        """Read one.
-
-        Raises:
-            ConfigError: it is no JSON object.
-        """
-        try:
-            value = json.loads(text)
-        except ValueError as e:
-            raise ConfigError(f"{source}: not JSON: {e}") from e
-        except RecursionError as e:
-            raise ConfigError(f"{source}: not JSON: nested too deeply") from e
-        return cls(value, source).of(dict, "an object")
-
-    def of(self, kind: type, name: str) -> Document:
-        """Return this, if it is of a type.
-
-        Raises:
-            ConfigError: it is not.
-        """
-        if not isinstance(self.value, kind):
-            raise ConfigError(f"{self.source}: {self.path or 'the document'}: expected {name}")
-        return self
-
-    def get(self, key: str) -> Document | None:
-        """Return a member; None if there is none.
-
-        Raises:
-            ConfigError: this is no object.
-        """
-        value = self.of(dict, "an object").value.get(key)
-        return None if value is None else Document(value, self.source, f"{self.path}.{key}".lstrip("."))
-
-    def need(self, *keys: str) -> Document:
-        """Return a member of a member.
-
-        Raises:
-            ConfigError: there is none; names those that there are.
-        """
-        found = self
-        for key in keys:
-            inner = found.get(key)
-            if inner is None:
-                known = ", ".join(sorted(found.value)) or "nothing"
-                place = f"{found.path}: " if found.path else ""
-                raise ConfigError(f"{self.source}: {place}no '{key}'; there is: {known}")
-            found = inner
-        return found
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """Return a string member.
-
-        Raises:
-            ConfigError: it is none, or there is none and no default.
-        """
-        found = self.get(key) if default is not None else self.need(key)
-        return default or "" if found is None else str(found.of(str, "a string").value)
-
-    def items(self) -> list[Document]:
-        """Return the members of a list.
-
-        Raises:
-            ConfigError: this is none.
-        """
-        values = self.of(list, "a list").value
-        return [Document(value, self.source, f"{self.path}[{number}]") for number, value in enumerate(values)]
 
 
 def platform_image(text: bytes, source: str, platform: str, arch: str, region: str = "") -> PlatformImage:
@@ -322,6 +247,24 @@ def build_image(text: bytes, source: str, platform: str, region: str = "") -> Pl
         container=archive.text("path") if archive is not None else "",
     )
     return PlatformImage(platform, version, artifact=artifact, stream=stream)
+
+
+def describe_build(document: Document) -> dict[str, str]:
+    """Return what a build (``meta.json``) says of all its images, by fields of ``kola.images.Image``.
+
+    Raises:
+        ConfigError: not in that format.
+    """
+    name, version = document.text("name"), document.text("buildid")
+    arch = document.text("coreos-assembler.basearch", "")
+    return {
+        "name": name,
+        "version": version,
+        "build_id": version,
+        "arch": get_arch(arch).name if arch else "",
+        "distro": _DISTROS.get(name, name),
+        "stream": stream_of_build(document),
+    }
 
 
 def stream_of_build(document: Document) -> str:

@@ -29,6 +29,7 @@ LAYERS = {
     "command": LEAVES,
     "configs": LEAVES,
     "diagnose": LEAVES,
+    "document": LEAVES,
     "download": LEAVES,
     "durations": LEAVES,
     "bugs": LEAVES,
