@@ -95,7 +95,7 @@ class Cloud:
     """Where an image shall boot that is not for machines on this host.
 
     Attributes:
-        platform: as the metadata of releases calls it.
+        platform: as the metadata of releases calls it, which is its ``ignition.platform.id``.
         region: of it, where images have one; empty elsewhere, and if it is not known.
     """
 

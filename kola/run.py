@@ -156,7 +156,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     region = getattr(options, "region", "")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
-        "cloud": images.Cloud(platform_class.name, region) if platform_class.remote else None,
+        "cloud": images.Cloud(platform_class.ignition_platform, region) if platform_class.remote else None,
     }  # fmt: skip
     image = images.resolve(settings.image, described_by=settings.image_metadata, **where)
     from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None

@@ -24,8 +24,9 @@ from platforms.azure import storage, vhd
 from platforms.azure.clients import classify
 from rehearsal.azure.paths import SUBSCRIPTION
 from rehearsal.faults import Trouble
+from tests.contract import IGNITION
 from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import IGNITION, MACHINE, RUN, SPEC, CloudContract
+from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
 ROLE = Path(__file__).parents[3] / "docs" / "azure-role.json"
 VERBS = {"CreateOrUpdate": "write", "Update": "write", "Get": "read", "List": "read", "Delete": "delete"}
