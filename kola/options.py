@@ -50,8 +50,14 @@ OPTIONS = (
         "--image",
         "kola_image",
         "what to boot: testos[:VARIANT], stream:NAME[@VERSION], build:DIR[@ID], or the path of a qcow2 or raw image "
-        "(.xz and .gz accepted); on a cloud also cloud:ID",
+        "(.xz and .gz accepted); on a cloud also VMDK, fixed VHD, tar.gz with disk.raw, and cloud:ID",
         "IMAGE",
+    ),
+    Option(
+        "--image-metadata",
+        "kola_image_metadata",
+        "what --image=cloud:ID is: an image.json, or the meta.json of its build",
+        "FILE",
     ),
     Option(
         "--from-image",
@@ -168,6 +174,7 @@ class Settings:
     memory_budget_mib: int
     owner: str
     sources: Sources = field(default_factory=Sources)
+    image_metadata: Path | None = None
     from_image: str | None = None
     tapfile: Path | None = None
     additions: Additions = field(default_factory=Additions)
@@ -256,6 +263,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
+        image_metadata=_optional("--image-metadata", folder, values["kola_image_metadata"]),
         from_image=values["kola_from_image"] or None,
         tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
         additions=Additions(
@@ -299,6 +307,10 @@ def _existing(flag: str, folder: Path, path: str) -> Path:
     if not found.exists():
         raise ConfigError(f"{flag} {path}: no such file or folder")
     return found
+
+
+def _optional(flag: str, folder: Path, path: str | None) -> Path | None:
+    return _existing(flag, folder, path) if path else None
 
 
 def _new_file(flag: str, folder: Path, path: str) -> Path:

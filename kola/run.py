@@ -153,14 +153,12 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
         raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
+    region = getattr(options, "region", "")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
+        "cloud": images.Cloud(platform_class.ignition_platform, region) if platform_class.remote else None,
     }  # fmt: skip
-    image = None
-    if platform_class.remote:
-        region = getattr(options, "region", "")
-        image = images.of_cloud(settings.image, platform_class.name, region, settings.arch, settings.sources)
-    image = image or images.resolve(settings.image, **where)
+    image = images.resolve(settings.image, described_by=settings.image_metadata, **where)
     from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None
 
     additions = settings.additions.read()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kola.cloud import hours
+from kola.cloud.disks import check_made_for
 from kola.cloud.instance import CloudInstance
 from kola.cloud.jump import Way
 from kola.cloud.options import words
@@ -191,6 +192,7 @@ class CloudPlatform(Platform):
         """See who we are, and make the image available; see ``Platform.prepare``."""
         if image is None:
             raise ConfigError(f"platform {self.name} needs an image: --image=cloud:ID, or one of this host")
+        check_made_for(image, self.ignition_platform)
         types = self._types(MachineSpec())
         notes = [
             f"{self.identify()}, owner {label(self.context.owner)}",

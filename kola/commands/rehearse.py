@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shlex
 import signal
@@ -18,6 +19,9 @@ from kola.wait import wait_until
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    from kola.images import Image
 
 HELP = "serve a cloud on this host, and run tests on it"
 DESCRIPTION = (
@@ -58,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
         rehearsal.faults.limit(args.limit)
         for injection in injections:
             rehearsal.faults.add(injection)
-        wanted = [f"--platform={args.name}", f"--image=cloud:{rehearsal.images[0]}"]
-        wanted += [word for key, value in rehearsal.options().items() for word in ("-P", f"{key}={value}")]
+        wanted = pytest_arguments(rehearsal, image, args.pytest)
         environment = rehearsal.environment()
         if args.pytest:
             signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for pytest, which cleans up before this ends
@@ -70,6 +73,22 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.name} is served at {rehearsal.front.url} until Ctrl-C", file=sys.stderr, flush=True)
         wait_until(lambda: False, _FOREVER, what="the end", interval=1)
     return ExitCode.PASSED
+
+
+def pytest_arguments(rehearsal: Any, image: Image, given: Sequence[str]) -> list[str]:
+    """Return what pytest needs to find a rehearsed cloud and its image, and to know what that is.
+
+    Args:
+        rehearsal: the cloud, a ``rehearsal.server.Rehearsal``.
+        image: what its first image was made of.
+        given: the user's own arguments; with an ``--image`` among them that of the cloud is left out.
+    """
+    wanted = [f"--platform={rehearsal.name}"]
+    if not any(word.partition("=")[0] == "--image" for word in given):
+        known = rehearsal.host.folder / "image.json"
+        known.write_text(json.dumps(image.description()))
+        wanted += [f"--image=cloud:{rehearsal.images[0]}", f"--image-metadata={known}"]
+    return [*wanted, *(word for key, value in rehearsal.options().items() for word in ("-P", f"{key}={value}"))]
 
 
 def _modules() -> tuple[Any, Any]:

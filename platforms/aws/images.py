@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kola.errors import ConfigError, PlatformError, WaitTimeout
+from kola.cloud.disks import as_vmdk
+from kola.errors import PlatformError, WaitTimeout
 from kola.retry import MissingError
 from kola.wait import Deadline, wait_until
 from platforms.aws.clients import once, tag_list, tagged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from kola.cloud.tags import Tags
     from kola.imagefile import Progress
@@ -67,11 +64,11 @@ class Publisher:
         """Upload an image and register it; what was needed on the way is gone afterwards.
 
         Raises:
-            ConfigError: qemu-img is not installed.
+            ConfigError: the image cannot be converted.
             PlatformError: a step failed; what it left carries the tags.
         """
         key = object_key(tags, "disk.vmdk")
-        with _vmdk(image, scratch) as disk:
+        with as_vmdk(image, scratch) as disk:
             self.upload(disk, key)
         try:
             snapshot = self._import(key, tags)
@@ -163,17 +160,3 @@ class Publisher:
             return str(ec2.describe_images(Owners=["self"], Filters=named)["Images"][0]["ImageId"])
 
         return self._call.fresh(once(register, "InvalidAMIName.Duplicate", registered))
-
-
-@contextlib.contextmanager
-def _vmdk(image: Image, scratch: Path) -> Iterator[Path]:
-    """Convert an image to the one format that AWS imports and that leaves holes out."""
-    if shutil.which("qemu-img") is None:
-        raise ConfigError("platform aws needs qemu-img to upload an image: install qemu-utils")
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="upload-") as folder:
-        target = Path(folder, "disk.vmdk")
-        command = ["qemu-img", "convert", "-f", image.format, "-O", "vmdk", "-o", "subformat=streamOptimized"]
-        done = subprocess.run([*command, str(image.path), str(target)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise PlatformError(f"qemu-img convert: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        yield target

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kola.cloud.disks import as_raw
 from kola.errors import ConfigError, PlatformError, WaitTimeout
 from kola.retry import MissingError
 from kola.wait import Deadline, wait_until
 from platforms.azure import storage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from kola.cloud.tags import Tags
     from kola.imagefile import Progress
@@ -146,14 +143,14 @@ class Publisher:
         """Upload an image and register it; what was needed on the way is gone afterwards.
 
         Raises:
-            ConfigError: qemu-img is not installed.
+            ConfigError: the image cannot be converted.
             PlatformError: a step failed; what it left carries the tags.
         """
         clients, group = self._clients, self._group
         account_name = storage.account_name(clients.subscription, group, name)
         account = self._call.fresh(storage.make_account, clients, group, account_name, self._location, tags)
         blob = account.blob(f"{name}.vhd")
-        with _raw(image, scratch) as disk:
+        with as_raw(image, scratch, keep=("raw", "vhd")) as disk:
             storage.upload_disk(blob, disk, image.sha256, self._call, self.progress)
         version = self._register(name, tags, arch, account.id, blob.url)
         with contextlib.suppress(MissingError):
@@ -227,20 +224,3 @@ def _version(location: str, account: str, url: str) -> dict[str, Any]:
             "osDiskImage": {"hostCaching": "ReadOnly", "source": {"storageAccountId": account, "uri": url}}
         },
     }
-
-
-@contextlib.contextmanager
-def _raw(image: Image, scratch: Path) -> Iterator[Path]:
-    """Yield an image as a raw file with holes; one that is raw already as it is."""
-    if image.format == "raw":
-        yield image.path
-        return
-    if shutil.which("qemu-img") is None:
-        raise ConfigError("platform azure needs qemu-img to upload an image: install qemu-utils")
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="upload-") as folder:
-        target = Path(folder, "disk.raw")
-        command = ["qemu-img", "convert", "-f", image.format, "-O", "raw", str(image.path), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise PlatformError(f"qemu-img convert: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-        yield target

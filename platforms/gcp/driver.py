@@ -162,16 +162,7 @@ class Gcp(CloudPlatform):
         return str(Reference(self._clients.project, ready[0])) if ready else None
 
     def publish(self, image: Image, name: str, tags: Tags) -> str:
-        """Upload a disk and make an image of it.
-
-        Raises:
-            ConfigError: it is for another platform, by its name.
-        """
-        if "-qemu." in image.path.name:
-            raise ConfigError(
-                f"--image {image.reference}: is for QEMU: its Ignition would find no config on Google Cloud; give the "
-                "-gcp.*.tar.gz of that release"
-            )
+        """Upload a disk and make an image of it."""
         publisher = Publisher(self._clients, self._store, self.call, self.progress)
         return publisher.publish(image, name, tags, self.arch.name, self.context.scratch)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.api_core.exceptions import Conflict, NotFound
 
+from kola.cloud.disks import as_raw
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from platforms.gcp.clients import SECONDS, new_token
@@ -20,6 +19,7 @@ from platforms.gcp.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from google.cloud.storage import Blob, Bucket
 
@@ -153,7 +153,7 @@ class Publisher:
         """Upload a disk and make an image of it; the object is gone afterwards.
 
         Raises:
-            ConfigError: qemu-img or tar is not installed.
+            ConfigError: the image cannot be converted.
             PlatformError: a step failed; what it left carries the tags.
         """
         self._call(self._store.ready)
@@ -211,31 +211,9 @@ class Publisher:
 
 @contextlib.contextmanager
 def raw_disk(image: Image, scratch: Path) -> Iterator[Path]:
-    """Convert an image to what Google imports: raw, with that name, of whole GiB; holes stay holes.
-
-    Raises:
-        ConfigError: qemu-img or tar is not installed, or cannot read it.
-    """
-    for tool, package in (("qemu-img", "qemu-utils"), ("tar", "tar")):
-        if shutil.which(tool) is None:
-            raise ConfigError(f"platform gcp needs {tool} to upload an image: install {package}")
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="upload-") as folder:
-        target = Path(folder, "disk.raw")
-        if _is_archive(image.path):  # as Fedora CoreOS is published for Google Cloud
-            command = ["tar", "--extract", "--file", str(image.path), "--directory", folder, target.name]
-        else:
-            command = ["qemu-img", "convert", "-f", image.format, "-O", "raw", str(image.path), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ConfigError(f"--image {image.reference}: {command[0]}: {said}")
-        size = target.stat().st_size
-        with target.open("r+b") as file:
+    """Yield an image as Google imports it: raw, with that name, of whole GiB."""
+    with as_raw(image, scratch) as disk:
+        size = disk.stat().st_size
+        with disk.open("r+b") as file:
             file.truncate(-(-size // _GIB) * _GIB)
-        yield target
-
-
-def _is_archive(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(257)
-        return file.read(5) == b"ustar"
+        yield disk

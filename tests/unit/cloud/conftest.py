@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 from kola.arch import get_arch
 from kola.cloud.platform import CloudPlatform
 from kola.images import Image
-from kola.platform import RunContext, load_platform, parse_options
+from kola.platform import Instance, RunContext, load_platform, parse_options
 from kola.retry import Backoff
+from kola.spec import MachineSpec
 from platforms.qemu.disks import make_empty
+from rehearsal.faults import Trouble
+from rehearsal.host import Machine
 from rehearsal.server import Rehearsal, rehearse
 
-pytest.register_assert_rewrite("tests.unit.cloud.contract")
+pytest.register_assert_rewrite("tests.contract", "tests.unit.cloud.contract")
 
 ARCH = get_arch("x86_64")
 QUICK = Backoff(first=0.001, most=0.01, seconds=20.0)
@@ -30,6 +34,16 @@ class Cloud:
     rehearsal: Rehearsal
     folder: Path
     local: Image
+    create: str
+    """The call that makes a machine."""
+    run: str = "run1"
+    owner: str = "Release.Team"
+    spec: MachineSpec = field(default_factory=MachineSpec)
+
+    @property
+    def image(self) -> Image:
+        """What the contract of all platforms boots."""
+        return self.published
 
     @property
     def published(self) -> Image:
@@ -64,6 +78,26 @@ class Cloud:
         """Return everything that exists in the cloud and was made by a driver."""
         return self.rehearsal.front.resources()
 
+    def machine(self, instance: Instance) -> Machine:
+        """Return the cloud's side of a machine."""
+        (found,) = (one for one in self.rehearsal.host.machines.values() if one.address == instance.address)
+        return found
+
+    def boots(self, instance: Instance) -> float:
+        """Return when its power was switched on."""
+        return self.machine(instance).running_at
+
+    def kill(self, instance: Instance) -> None:
+        """Let its power be off."""
+        self.machine(instance).state = "off"
+
+    @contextlib.contextmanager
+    def failing(self) -> Iterator[CloudPlatform]:
+        """Yield a driver to which the cloud denies the call that makes a machine."""
+        self.rehearsal.faults.inject(Trouble.DENIED, self.create, times=1000)
+        yield self.driver()
+        self.rehearsal.faults.clear()
+
 
 @pytest.fixture
 def cloud(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
@@ -74,4 +108,10 @@ def cloud(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     with rehearse(request.cls.NAME, ARCH, (disk,), boots=False) as rehearsal:
         for name, value in rehearsal.environment().items():
             monkeypatch.setenv(name, value)
-        yield Cloud(rehearsal, tmp_path, local)
+        yield Cloud(rehearsal, tmp_path, local, getattr(request.cls, "CREATE", ""))
+
+
+@pytest.fixture
+def world(cloud: Cloud) -> Cloud:
+    """The same for the contract of all platforms."""
+    return cloud

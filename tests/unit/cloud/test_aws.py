@@ -14,8 +14,9 @@ import pytest
 from kola.errors import ConfigError
 from kola.platform import Scope
 from rehearsal.faults import Trouble
+from tests.contract import IGNITION
 from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import IGNITION, MACHINE, SPEC, CloudContract
+from tests.unit.cloud.contract import MACHINE, SPEC, CloudContract
 
 POLICY = Path(__file__).parents[3] / "docs" / "aws-policy.json"
 S3_ACTIONS = {

@@ -24,8 +24,9 @@ from platforms.azure import storage, vhd
 from platforms.azure.clients import classify
 from rehearsal.azure.paths import SUBSCRIPTION
 from rehearsal.faults import Trouble
+from tests.contract import IGNITION
 from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import IGNITION, MACHINE, RUN, SPEC, CloudContract
+from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
 ROLE = Path(__file__).parents[3] / "docs" / "azure-role.json"
 VERBS = {"CreateOrUpdate": "write", "Update": "write", "Get": "read", "List": "read", "Delete": "delete"}
@@ -195,12 +196,6 @@ class TestAzure(CloudContract):
     def test_an_image_that_is_elsewhere(self, cloud: Cloud) -> None:
         with pytest.raises(ConfigError, match="is not in eastus but in West Europe"):
             cloud.driver(worker="main", location="eastus").prepare(cloud.published)
-
-    @pytest.mark.parametrize("given", [{"reference": "stream:stable"}, {"path": Path("fcos-42-qemu.x86_64.qcow2")}])
-    def test_an_image_for_qemu_is_not_sent(self, cloud: Cloud, given: dict[str, Any]) -> None:
-        with pytest.raises(ConfigError, match="is for QEMU"):
-            cloud.driver(worker="main").prepare(replace(cloud.local, **given))
-        assert cloud.left() == []
 
     def test_a_vhd_that_azure_does_not_take_is_the_providers_failure(
         self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,7 @@ from kola.errors import ConfigError, PlatformError
 from kola.retry import Backoff, Caller, Fault
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
-from platforms.gcp import images, request, upload
+from platforms.gcp import request, upload
 from platforms.gcp.driver import ROLE, Gcp
 from platforms.gcp.errors import OperationError, classify
 from platforms.gcp.images import Reference
@@ -34,8 +34,9 @@ from platforms.gcp.options import Options
 from rehearsal.faults import Trouble
 from rehearsal.gcp.frontend import Gcp as Rehearsed
 from rehearsal.gcp.permissions import NEEDED
+from tests.contract import IGNITION
 from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import IGNITION, MACHINE, RUN, SPEC, CloudContract
+from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
 TAGS = Tags("run1", "me", "gw0", MACHINE, 1000, 7200)
 
@@ -199,22 +200,6 @@ class TestGcp(CloudContract):
         assert [done for done, _ in told] == sorted(done for done, _ in told)
         assert told[-1][0] == len(packed)
         assert not [one for one in cloud.left() if one.startswith("object")]
-
-    def test_an_archive_as_fedora_publishes_it(self, cloud: Cloud) -> None:
-        disk = self.raw_disk(cloud.folder, 1, b"content").rename(cloud.folder / "disk.raw")
-        archive = cloud.folder / "fedora-coreos-42.20250901.3.0-gcp.x86_64.tar"
-        command = ["tar", "--create", "--sparse", "--format=oldgnu", "--file", str(archive)]
-        subprocess.run([*command, "-C", str(cloud.folder), disk.name], check=True)
-        with images.raw_disk(replace(cloud.local, path=archive, format="raw"), cloud.folder) as found:
-            assert found.read_bytes()[:8] == b"content\0"
-            assert found.stat().st_size == 1 << 30
-            assert found.stat().st_blocks < 2000
-
-    def test_an_image_for_another_platform_is_not_sent(self, cloud: Cloud) -> None:
-        wrong = cloud.folder / "fedora-coreos-42.20250901.3.0-qemu.x86_64.qcow2"
-        with pytest.raises(ConfigError, match="is for QEMU"):
-            cloud.driver(worker="main").prepare(replace(cloud.local, path=wrong))
-        assert "objects.insert" not in cloud.rehearsal.faults.log
 
     def test_a_session_of_an_upload_is_in_no_message(self, cloud: Cloud) -> None:
         for trouble in (Trouble.CUT, Trouble.ERROR):

@@ -6,16 +6,21 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from kola.arch import get_arch
 from kola.cli import main
+from kola.commands.rehearse import pytest_arguments
 from kola.errors import ConfigError, PlatformError
+from kola.images import resolve
 from rehearsal.faults import Faults, Injection, Trouble, parse
 from rehearsal.guest import Guest
 from rehearsal.host import CloudHost, serving
+from tests.unit.cloud.conftest import ARCH, Cloud
 
 
 @pytest.mark.parametrize(
@@ -106,6 +111,29 @@ def test_serving_ends() -> None:
         assert peer.makefile("rb").read().endswith(b"ok")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
+
+
+class TestCommand:
+    """What ``kola rehearse`` gives pytest."""
+
+    NAME: ClassVar[str] = "aws"
+
+    def test_pytest_learns_what_the_image_is(self, cloud: Cloud) -> None:
+        image = replace(cloud.local, name="testos", ignition_max="3.3.0", capabilities=frozenset({"podman"}))
+        platform, *found = pytest_arguments(cloud.rehearsal, image, ["tests/external/basic", "-k", "x"])
+        assert platform == "--platform=aws"
+        given = dict(word.split("=", 1) for word in found if word.startswith("--"))
+        resolved = resolve(
+            given["--image"], cache=cloud.folder, arch=ARCH, described_by=Path(given["--image-metadata"])
+        )
+        assert resolved.reference == f"cloud:{cloud.rehearsal.images[0]}"
+        assert (resolved.name, resolved.ignition_max) == ("testos", "3.3.0")
+        assert resolved.capabilities == frozenset({"podman"})
+
+    @pytest.mark.parametrize("given", [["--image=testos"], ["--image", "testos"]])
+    def test_an_image_of_the_user_goes_before(self, cloud: Cloud, given: list[str]) -> None:
+        found = pytest_arguments(cloud.rehearsal, cloud.local, given)
+        assert not any(word.startswith("--image") for word in found)
 
 
 @pytest.mark.parametrize(
