@@ -150,7 +150,7 @@ class CloudContract(PlatformContract):
 
     # -- what goes wrong ---------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("trouble", [Trouble.DENIED, Trouble.LOST])
+    @pytest.mark.parametrize("trouble", [Trouble.DENIED, pytest.param(Trouble.LOST, marks=pytest.mark.slow)])
     def test_a_failure_at_any_call_leaves_nothing(self, cloud: Cloud, trouble: Trouble) -> None:
         """At every call of a run, from the preflight to the end of its machine."""
 
@@ -184,7 +184,13 @@ class CloudContract(PlatformContract):
         else:
             assert len(failed) >= len(calls) - 3
 
-    @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT, Trouble.GARBLED])
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            Trouble.THROTTLE,
+            *(pytest.param(one, marks=pytest.mark.slow) for one in (Trouble.ERROR, Trouble.CUT, Trouble.GARBLED)),
+        ],
+    )
     def test_what_passes_does_not_hurt_at_any_call(self, cloud: Cloud, trouble: Trouble) -> None:
         faults = cloud.rehearsal.faults
         self.round_trip(cloud)
