@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kola import ignition
+from kola.results import ExitCode
 from tests.integration.conftest import InnerRun, cache_with_testos, heed_signals, left_behind, needs_testos
 
 pytestmark = [needs_testos, pytest.mark.slow]
@@ -101,11 +102,11 @@ def test_a_shell(spawn: Spawn) -> None:
 
 
 def test_until_ctrl_c(spawn: Spawn) -> None:
-    waiting = spawn.start(*spawn.command("--wait"))
-    assert waiting.stdout is not None
-    assert log_in(waiting.stdout.readline(), LOOK) == SEEN
-    waiting.send_signal(signal.SIGINT)
-    assert waiting.wait(120) == 2
+    with spawn.start(*spawn.command("--wait")) as waiting:
+        assert waiting.stdout is not None
+        assert log_in(waiting.stdout.readline(), LOOK) == SEEN
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(120) == ExitCode.INTERRUPTED
     assert left_behind(spawn.run_id) == []
 
 
