@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,18 @@ class Spawn:
             "--append-butane=added.bu", "--debug-systemd-unit=systemd-logind.service", *arguments,
         ]  # fmt: skip
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    @contextlib.contextmanager
+    def started(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """A process in a session of its own; it ends with the test, however that ends."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        with subprocess.Popen(
             command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
             start_new_session=True, preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
-        )  # fmt: skip
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.terminate()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -94,15 +101,15 @@ def test_a_command(spawn: Spawn) -> None:
 
 
 def test_a_shell(spawn: Spawn) -> None:
-    shell = spawn.start("script", "-qec", shlex.join(spawn.command()), "/dev/null")
-    out, _ = shell.communicate("cat /etc/kola-own; exit 4\n", timeout=900)
+    with spawn.started("script", "-qec", shlex.join(spawn.command()), "/dev/null") as shell:
+        out, _ = shell.communicate("cat /etc/kola-own; exit 4\n", timeout=900)
     assert shell.returncode == 4, out
     assert re.search(r"^(\x1b\S*)?own\r?$", out, re.MULTILINE), out
     assert left_behind(spawn.run_id) == []
 
 
 def test_until_ctrl_c(spawn: Spawn) -> None:
-    with spawn.start(*spawn.command("--wait")) as waiting:
+    with spawn.started(*spawn.command("--wait")) as waiting:
         assert waiting.stdout is not None
         assert log_in(waiting.stdout.readline(), LOOK) == SEEN
         waiting.send_signal(signal.SIGINT)
