@@ -158,7 +158,9 @@ def test_a_vhd_that_another_program_wrote_has_the_size_that_it_says(disk: Path, 
     vhd = in_form(disk, "vhd", tmp_path)
     data = bytearray(vhd.read_bytes())
     footer = data[-512:]
-    footer[28:32] = b"xyz "
+    footer[28:32] = b"vpc "  # Virtual PC
+    tracks = disk.stat().st_size // 512 // (4 * 17)
+    footer[56:60] = tracks.to_bytes(2, "big") + bytes([4, 17])
     footer[64:68] = bytes(4)
     footer[64:68] = (~sum(footer) & 0xFFFF_FFFF).to_bytes(4, "big")
     vhd.write_bytes(data[:-512] + footer)
