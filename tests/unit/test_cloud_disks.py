@@ -130,7 +130,9 @@ def test_a_file_of_a_cloud_with_another_digest_is_refused(
 
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_any_form_becomes_the_same_disk(form: str, disk: Path, tmp_path: Path) -> None:
-    image = get(in_form(disk, form, tmp_path), tmp_path, cloud=Cloud("aws"))
+    path = in_form(disk, form, tmp_path)
+    path = path.rename(tmp_path / f"with:a, {path.name}")
+    image = get(path, tmp_path, cloud=Cloud("aws"))
     assert image.format == form
     scratch = tmp_path / "scratch"
     scratch.mkdir()
