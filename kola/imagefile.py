@@ -225,7 +225,7 @@ def _qemu_img_check(path: Path, kind: str) -> None:
 
 
 def _check_tar(path: Path) -> None:
-    command = ["tar", "--list", "--file", str(path.absolute())]
+    command = ["tar", "--list", "--force-local", "--file", str(path.absolute())]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0:
         said = (done.stderr.strip() or "no message").splitlines()[0]

@@ -257,11 +257,15 @@ def describe_build(document: Document) -> dict[str, str]:
     """
     name, version = document.text("name"), document.text("buildid")
     arch = document.text("coreos-assembler.basearch", "")
+    try:
+        known = get_arch(arch).name if arch else ""
+    except ConfigError as e:
+        raise ConfigError(f"{document.source}: coreos-assembler.basearch: {e}") from e
     return {
         "name": name,
         "version": version,
         "build_id": version,
-        "arch": get_arch(arch).name if arch else "",
+        "arch": known,
         "distro": _DISTROS.get(name, name),
         "stream": stream_of_build(document),
     }

@@ -59,7 +59,8 @@ def as_raw(image: Image, scratch: Path, keep: tuple[str, ...] = ()) -> Iterator[
         return
     with tempfile.TemporaryDirectory(dir=scratch, prefix="upload-") as folder:
         if image.format == "tar":
-            _run(image, "tar", "--extract", "--file", str(image.path), "--directory", folder, ARCHIVED_DISK)
+            source = ["--force-local", "--file", str(image.path)]  # also where that has a colon
+            _run(image, "tar", "--extract", *source, "--directory", folder, ARCHIVED_DISK)
         else:
             _convert(image, Path(folder, ARCHIVED_DISK), "raw")
         yield Path(folder, ARCHIVED_DISK)

@@ -130,7 +130,9 @@ def test_a_file_of_a_cloud_with_another_digest_is_refused(
 
 @pytest.mark.parametrize("form", list(FORMATS))
 def test_any_form_becomes_the_same_disk(form: str, disk: Path, tmp_path: Path) -> None:
-    image = get(in_form(disk, form, tmp_path), tmp_path, cloud=Cloud("aws"))
+    path = in_form(disk, form, tmp_path)
+    path = path.rename(tmp_path / f"with:a, {path.name}")
+    image = get(path, tmp_path, cloud=Cloud("aws"))
     assert image.format == form
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -158,7 +160,9 @@ def test_a_vhd_that_another_program_wrote_has_the_size_that_it_says(disk: Path, 
     vhd = in_form(disk, "vhd", tmp_path)
     data = bytearray(vhd.read_bytes())
     footer = data[-512:]
-    footer[28:32] = b"xyz "
+    footer[28:32] = b"vpc "  # Virtual PC
+    tracks = disk.stat().st_size // 512 // (4 * 17)
+    footer[56:60] = tracks.to_bytes(2, "big") + bytes([4, 17])
     footer[64:68] = bytes(4)
     footer[64:68] = (~sum(footer) & 0xFFFF_FFFF).to_bytes(4, "big")
     vhd.write_bytes(data[:-512] + footer)

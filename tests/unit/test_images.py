@@ -310,6 +310,10 @@ def test_an_image_of_a_cloud_is_what_the_meta_json_of_its_build_says(tmp_path: P
         ),
         ({**META, "name": 7}, "known.json: name: expected a string"),
         ({"buildid": "1"}, "known.json: no 'name'; there is: buildid"),
+        (
+            {**META, "coreos-assembler.basearch": "vax"},
+            "known.json: coreos-assembler.basearch: unknown architecture 'vax'",
+        ),
     ],
 )
 def test_a_description_that_is_none(document: object, says: str, tmp_path: Path) -> None:
