@@ -15,6 +15,7 @@ from kola.journal import JournalFile, render, telling
 from kola.keys import add_known_host
 from kola.ssh import Connection, ConnectionLost
 from kola.text import block, last_lines
+from kola.transport import LoginRefused
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _LOOK_INTERVAL = 0.25
 """Seconds between two looks at whether a machine that does not answer yet is still alive."""
+_REFUSED_INTERVAL = 5.0
+"""Seconds between two logins that are refused, from the second on: as long as the penalty of OpenSSH 9.8 for one
+(``PerSourcePenalties``), so that they do not add up until sshd hangs up on us for minutes."""
 _STILL_UP = " (it has not gone down yet)"
 _BELL_INTERVAL = 0.01
 """Seconds between two waits for it to answer."""
@@ -161,10 +165,10 @@ class Link:
         self.close()
         bell = Doorbell(self.instance.address, self.instance.port, signals=self.instance.ready_signals)
         why = ""
-        rest = Deadline(0)
+        rest, refused = Deadline(0), 0
 
         def attempt() -> bool:
-            nonlocal why, rest
+            nonlocal why, rest, refused
             if not rest.expired:
                 return False
             self.raise_if_lost()
@@ -178,6 +182,9 @@ class Link:
                 connection = Connection.over(sock, access.user, access.client_key, access.host_key, timeout=limit)
             except ConnectionLost as e:
                 why = f" ({e})"
+                refused += isinstance(e, LoginRefused)
+                if isinstance(e, LoginRefused) and refused > 1:
+                    rest = Deadline(_REFUSED_INTERVAL)
                 return False
             try:
                 boot_id = connection.boot_id(timeout=limit, watch=self.raise_if_lost).strip()

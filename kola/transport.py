@@ -32,6 +32,10 @@ class HostKeyMismatch(KolaError):
     """Something else than the expected machine answered."""
 
 
+class LoginRefused(ConnectionLost):
+    """Who tried may not log in, or not yet."""
+
+
 def open_transport(
     sock: socket.socket, peer: str, user: str, key: KeyPair, host_key: str, *, timeout: float
 ) -> Transport:
@@ -47,7 +51,8 @@ def open_transport(
 
     Raises:
         HostKeyMismatch: another host key.
-        ConnectionLost: no answer in time, or the login was refused.
+        LoginRefused: as it says.
+        ConnectionLost: no answer in time.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else every channel stalls for 40 ms
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_PEER * 1000))
@@ -64,7 +69,7 @@ def open_transport(
         transport.set_keepalive(KEEPALIVE)
     except paramiko.AuthenticationException as e:
         transport.close()
-        raise ConnectionLost(f"{peer}: {user} may not log in (yet): {e}") from e
+        raise LoginRefused(f"{peer}: {user} may not log in (yet): {e}") from e
     except (paramiko.SSHException, OSError, EOFError) as e:
         transport.close()
         raise ConnectionLost(f"{peer}: {words(e)}") from e

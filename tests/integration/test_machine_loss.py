@@ -95,6 +95,15 @@ def test_login_that_is_refused_is_in_the_message(guest: LocalGuest) -> None:
         guest.machine.connect(1)
 
 
+def test_who_may_not_log_in_does_not_insist(guest: LocalGuest) -> None:
+    """sshd shuts out who is refused too often (``PerSourcePenalties`` of OpenSSH 9.8), for minutes."""
+    (guest.sshd.folder / "authorized_keys").write_text("")
+    with pytest.raises(MachineLost):
+        guest.machine.connect(4)
+    refused = (guest.sshd.folder / "sshd.log").read_text().count("Connection closed by authenticating user")
+    assert refused == 2
+
+
 def test_another_machine_at_the_address(guest: LocalGuest) -> None:
     guest.sshd.stop()
     (guest.sshd.folder / "host_key").write_text(generate_key().private)
