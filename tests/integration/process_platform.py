@@ -118,6 +118,8 @@ class ProcessPlatform(Platform):
             stderr=subprocess.DEVNULL,
         )
         instance = ProcessInstance(psutil.Process(process.pid), tag)
+        # Popen comes back when exec closes its pipe; the kernel shows the new command line a moment later.
+        wait_until(lambda: tag in machines(), 20, what="a process with its tag")
         try:
             yield instance
         finally:
