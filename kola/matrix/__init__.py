@@ -13,6 +13,7 @@ from kola.matrix.model import (
     Stream,
     Suite,
 )
+from kola.matrix.parsing import parse, read
 
 __all__ = [
     "AUTO",
@@ -26,4 +27,6 @@ __all__ = [
     "Runner",
     "Stream",
     "Suite",
+    "parse",
+    "read",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import ConfigError
@@ -41,11 +41,10 @@ class Runner(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Stream:
-    """Images of one name in the matrix; as ``--image`` and ``--from-image`` (empty: none) take them."""
+    """An image by its name in the matrix; as ``--image`` takes it."""
 
     name: str
     image: str
-    from_image: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,7 @@ class Cell:
         timeout_min: minutes that each of these may take.
         runner: what runs them.
         workers: for ``-n``.
+        from_image: what its tests of updates boot, as ``--from-image`` takes it; empty: the stream's image.
     """
 
     stream: Stream
@@ -109,6 +109,7 @@ class Cell:
     timeout_min: int = 60
     runner: Runner = Runner.PYTEST
     workers: str = AUTO
+    from_image: str = ""
 
     @property
     def name(self) -> str:
@@ -186,7 +187,7 @@ class Job:
         words.append(f"--arch={cell.arch}")
         if cell.runner is Runner.PYTEST:
             words.append(f"--image={cell.stream.image}")
-        return words + ([f"--from-image={cell.stream.from_image}"] if cell.stream.from_image else [])
+        return words + ([f"--from-image={cell.from_image}"] if cell.from_image else [])
 
     def _what(self) -> list[str]:
         cell = self.cell
@@ -246,6 +247,20 @@ class Matrix:
             names = some(sorted(job.name for job in jobs), 20)
             raise ConfigError(f"--job {unknown[0]}: no such job or cell in {self.source}; there: {names}")
         return tuple(job for job in jobs if {job.name, job.cell.name} & set(choice.jobs))
+
+    def with_image(self, image: str, streams: Collection[str]) -> Matrix:
+        """Return the same with another image for its stream.
+
+        Raises:
+            ConfigError: not one stream was named: an image is one's.
+        """
+        if len(streams) != 1:
+            raise ConfigError(f"--image {image}: of which stream? give one --stream")
+        (name,) = streams
+        stream = Stream(name, image)
+        return replace(
+            self, cells=tuple(replace(cell, stream=stream) if cell.stream.name == name else cell for cell in self.cells)
+        )
 
     def select(self, choice: Choice) -> tuple[Cell, ...]:
         """Return the wanted cells; ``Choice.jobs`` is not looked at.

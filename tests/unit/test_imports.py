@@ -48,6 +48,7 @@ LAYERS = {
     "keys": LEAVES,
     "killing": LEAVES,
     "ledger": LEAVES,
+    "matrix": LEAVES,
     "metadata": LEAVES,
     "needs": LEAVES,
     "order": LEAVES,
@@ -76,6 +77,7 @@ LAYERS = {
     "channel": BASE,
     "doorbell": BASE,
     "images": BASE,
+    "jobs": BASE,
     "options": BASE,
     "platform": BASE,
     "selection": BASE,
@@ -102,6 +104,7 @@ LAYERS = {
     "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
+    "__main__": TOP,
     "cli": TOP,
     "collect": TOP,
     "commands": TOP,
