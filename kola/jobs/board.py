@@ -1,4 +1,4 @@
-"""What a person sees of running jobs: lines that stay, in the terminal and in a file, and below them what goes on now."""
+"""What a person sees of running jobs: lines that stay, in the terminal and in a file, and below them what goes on."""
 
 from __future__ import annotations
 
@@ -95,12 +95,6 @@ def totals(states: Iterable[JobState]) -> str:
 
 def table(states: Sequence[JobState]) -> list[str]:
     """Return a line for each job."""
-    width = max((len(state.name) for state in states), default=0)
-    verdicts = max((len(state.verdict) for state in states), default=0)
-    return [
-        f"{state.name:{width}}  {state.verdict:{verdicts}}  {_clean(state.describe())}".rstrip() for state in states
-    ]
-
-
-def _clean(text: str) -> str:
-    return strip_terminal(text).replace("\n", " ")
+    rows = [(state.name, state.verdict, strip_terminal(state.describe()).replace("\n", " ")) for state in states]
+    names, verdicts = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    return [f"{name:{names}}  {verdict:{verdicts}}  {text}".rstrip() for name, verdict, text in rows]

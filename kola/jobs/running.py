@@ -49,7 +49,7 @@ class Share:
 
     def command(self, job: Job, output: str, more: tuple[str, ...] = ()) -> list[str]:
         """Return the job's command, for the Python of this process."""
-        workers, memory = job.cell.workers, ()
+        workers, memory = job.cell.workers, tuple[str, ...]()
         if self.parallel > 1:
             memory = (f"--memory-budget={max(1, MEMORY_PERCENT // self.parallel)}%",)
             workers = str(max(1, self.cores // self.parallel)) if workers == AUTO else workers

@@ -137,7 +137,7 @@ class Job:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """pytest's that say what is tested: they are the same on every host, and in every output folder.
+        """What pytest is told of what it has to test: the same on every host, in every output folder.
 
         Platform and image are not among them where ``kola rehearse`` says which these are.
         """
@@ -232,7 +232,7 @@ class Matrix:
     cells: tuple[Cell, ...]
     source: str = field(default="matrix", compare=False)
 
-    def jobs(self, choice: Choice = Choice()) -> tuple[Job, ...]:  # noqa: B008 - frozen
+    def jobs(self, choice: Choice = Choice()) -> tuple[Job, ...]:
         """Return the wanted jobs.
 
         Raises:
