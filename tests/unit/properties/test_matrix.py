@@ -19,8 +19,6 @@ LINES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), m
 ODD: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=2) | st.sampled_from([{}, []])
 )
-    st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=2) | st.just({}) | st.just([])
-)
 
 
 def as_toml(value: Any) -> str:
