@@ -158,7 +158,7 @@ WRONG = [
     ('stable.image = "stream:stable"', "stable = {}", "m.toml: [streams.stable]: image: expected a string"),
     ('image = "stream:stable"', 'image = "a\\nb"', "m.toml: [streams.stable]: image: expected a string of one line"),
     ('stable.image = "stream:stable"', "stable = 3", "m.toml: [streams.stable]: expected a table, found 3"),
-    ("stable.image", '"a.b".image', "m.toml: [streams]: name 'a.b': allowed: letters, digits, '_' and '-', at most 64"),
+    ("stable.image", '"a.b".image', "m.toml: [streams]: name 'a.b': allowed: letters, digits, '_' and '-', at most 48"),
     ('driver = "aws"', "driver = 1", "m.toml: [platforms.cloud]: driver: expected a string of one line, found 1"),
     ("tpm = true", "tpm = []", "m.toml: [platforms.qemu]: options: tpm: expected a string of one line, a number"),
     ('basic.paths = ["tests/basic"]', "basic = {}", "m.toml: [suites.basic]: paths or external: one of them has to"),
