@@ -60,7 +60,7 @@ def test_a_verdict_on_the_same_subject_stands(folder: Folder, code: int) -> None
 @pytest.mark.parametrize(
     "written",
     [
-        record(complete=False, code=2),
+        record(complete=False, code=1),
         record(complete=False, code=None),
         record(code=75),
         record(code=4),
