@@ -20,6 +20,7 @@ COMMANDS = {
     "image": "image",
     "check-console": "check_console",
     "gc": "gc",
+    "rehearse": "rehearse",
     "matrix": "matrix",
 }
 """Name -> module of ``kola.commands``."""
