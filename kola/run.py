@@ -153,10 +153,9 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
         raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
-    region = getattr(options, "region", "")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
-        "cloud": images.Cloud(platform_class.ignition_platform, region) if platform_class.remote else None,
+        "cloud": images.Cloud.of(platform_class, options),
     }  # fmt: skip
     image = images.resolve(settings.image, described_by=settings.image_metadata, **where)
     from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None

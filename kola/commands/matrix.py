@@ -17,6 +17,7 @@ from kola.jobs import state
 from kola.jobs.board import Board, table, totals
 from kola.jobs.folder import LOG, Subject, locked
 from kola.jobs.running import Runs, Share
+from kola.platform import load_platform, parse_options
 from kola.results import ExitCode
 from kola.terminal import image_progress
 
@@ -169,19 +170,23 @@ class _Subjects:
     def __init__(self, settings: Settings, board: Board) -> None:
         self._settings = settings
         self._progress = image_progress(board.say)
-        self._digest = functools.cache(self._resolve)
+        self._identity = functools.cache(self._resolve)
 
     def of(self, job: Job) -> Subject:
         """Return it.
 
         Raises:
-            ConfigError: there is no such image.
+            ConfigError: there is no such image or platform.
         """
         cell = job.cell
-        start = self._digest(cell.from_image, cell.arch) if cell.from_image else ""
-        return Subject(job.arguments, self._digest(cell.stream.image, cell.arch), start)
+        cloud = None
+        if cell.runner is matrix.Runner.PYTEST:
+            platform = load_platform(cell.platform.driver)
+            cloud = images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
+        return Subject(job.arguments, self._identity(cell.stream.image, cell.arch, cloud), start)
 
-    def _resolve(self, reference: str, arch: str) -> str:
+    def _resolve(self, reference: str, arch: str, cloud: images.Cloud | None) -> str:
         settings = self._settings
         image = images.resolve(
             reference,
@@ -189,8 +194,9 @@ class _Subjects:
             arch=get_arch(arch),
             progress=self._progress,
             sources=settings.sources,
+            cloud=cloud,
         )
-        return image.sha256
+        return image.sha256 or image.reference
 
 
 def _status(output: Path, *, as_json: bool) -> int:
