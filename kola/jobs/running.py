@@ -180,10 +180,10 @@ class Runs:
         log = self._folder.log_of(job)
         if record is not None and record.complete:
             return (code if record.exit_code in {None, code} else state.worst([code, record.exit_code or 0])), ""
+        said = cut_middle(" ".join(last_lines(log.read_text(errors="replace"), 1)), 300) or f"nothing in {log}"
         if code in _NEED_RECORD:
-            return ExitCode.INTERNAL_ERROR, f"exit code {code}, but no complete results.json: see {log}"
-        last = last_lines(log.read_text(errors="replace"), 1)
-        return code, cut_middle(" ".join(last), 300) if last else f"see {log}"
+            return ExitCode.INTERNAL_ERROR, f"exit code {code} without a complete record: {said}"
+        return code, said
 
     def _finish(self, each: JobState, code: int, why: str) -> None:
         each.finish(code, why)

@@ -307,7 +307,7 @@ def test_a_job_has_the_verdict_of_its_record(folder: Folder, code: int) -> None:
 def test_no_test_is_taken_for_passed_without_a_record(folder: Folder, code: int, written: RunRecord | None) -> None:
     job = judged(folder, code, written)
     assert job.code == ExitCode.INTERNAL_ERROR
-    assert job.why == f"exit code {code}, but no complete results.json: see {folder.log_of(JOB)}"
+    assert job.why == f"exit code {code} without a complete record: nothing in {folder.log_of(JOB)}"
 
 
 def test_a_record_that_is_worse_than_the_exit_code_counts(folder: Folder) -> None:
