@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -22,7 +23,7 @@ from kola.results import ExitCode
 from kola.terminal import image_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kola.matrix import Job
     from kola.options import Settings
@@ -140,7 +141,7 @@ def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
 def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
     settings = options.settings_of(vars(args), Path.cwd())
     share = _share(args.jobs, available_cores())
-    with locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
+    with _writing(args.output), locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
         board = Board(sys.stdout, folder.path / LOG)
         runs = Runs(
             jobs,
@@ -156,6 +157,14 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
         for line in ("", *table(states), "", totals(states), f"results: {folder.path}"):
             print(line)
     return code
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise ConfigError(f"--output {output}: {e.strerror or e}") from e
 
 
 def _share(jobs: int | None, cores: int) -> Share:
