@@ -21,6 +21,7 @@ COMMANDS = {
     "check-console": "check_console",
     "gc": "gc",
     "rehearse": "rehearse",
+    "matrix": "matrix",
 }
 """Name -> module of ``kola.commands``."""
 

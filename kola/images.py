@@ -17,6 +17,7 @@ from kola.sources import Sources
 if TYPE_CHECKING:
     from kola.arch import Arch
     from kola.imagefile import Progress
+    from kola.platform import Platform
 
 FORMS = (
     "testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), stream:NAME[@VERSION], "
@@ -101,6 +102,11 @@ class Cloud:
 
     platform: str
     region: str = ""
+
+    @classmethod
+    def of(cls, platform: type[Platform], options: Any) -> Cloud | None:
+        """Return where images of a platform with these ``Options`` are; None if it is this host."""
+        return cls(platform.ignition_platform, getattr(options, "region", "")) if platform.remote else None
 
 
 def resolve(

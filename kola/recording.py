@@ -43,9 +43,10 @@ class Recorder:
     Args:
         info: of the run.
         tapfile: also written at the end, or None.
+        name: of the run, if it was given one.
     """
 
-    def __init__(self, info: RunInfo, tapfile: Path | None = None) -> None:
+    def __init__(self, info: RunInfo, tapfile: Path | None = None, name: str = "") -> None:
         self.tapfile = tapfile
         self.path = info.output / "results.json"
         target = Target(
@@ -55,7 +56,7 @@ class Recorder:
             _recorded(info.image),
             _recorded(info.from_image) if info.from_image else None,
         )
-        self.record = RunRecord(info.run_id, __version__, time.time(), [target])
+        self.record = RunRecord(info.run_id, __version__, time.time(), [target], name=name)
         self._next = Deadline(0)
         self.record.write(self.path)
 

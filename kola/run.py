@@ -153,10 +153,9 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
         raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
-    region = getattr(options, "region", "")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
-        "cloud": images.Cloud(platform_class.ignition_platform, region) if platform_class.remote else None,
+        "cloud": images.Cloud.of(platform_class, options),
     }  # fmt: skip
     image = images.resolve(settings.image, described_by=settings.image_metadata, **where)
     from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None
@@ -179,7 +178,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         arch=settings.arch.name,
         image=image,
         prepared=Prepared("", ""),
-        output=_output_folder(settings.output, run_id),
+        output=_output_folder(settings.output, run_id, settings.run_name),
         scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
         cache=settings.cache,
         budget_mib=REMOTE_MIB if platform_class.remote else settings.memory_budget_mib,
@@ -208,9 +207,11 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         yield Run(info, platform, reaper)
 
 
-def _output_folder(parent: Path, run_id: str) -> Path:
-    folder = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
+def _output_folder(parent: Path, run_id: str, name: str) -> Path:
+    folder = parent / (name or f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}")
     try:
+        if name and folder.exists():
+            _remove_run(folder, run_id)
         (folder / "machines").mkdir(parents=True)
         draft = parent / f".latest-{run_id}"
         draft.symlink_to(folder.name)
@@ -218,3 +219,11 @@ def _output_folder(parent: Path, run_id: str) -> Path:
     except OSError as e:
         raise ConfigError(f"--kola-output {parent}: {e.strerror}") from e
     return folder
+
+
+def _remove_run(folder: Path, run_id: str) -> None:
+    """Make room for a run of the same name; nothing else than a run is removed."""
+    if not (folder / "machines").is_dir():
+        raise ConfigError(f"--run-name {folder.name}: {folder} is there, and is not the folder of a run")
+    old = folder.rename(folder.with_name(f".{folder.name}-{run_id}"))
+    shutil.rmtree(old)

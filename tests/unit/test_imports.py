@@ -50,6 +50,7 @@ LAYERS = {
     "keys": LEAVES,
     "killing": LEAVES,
     "ledger": LEAVES,
+    "matrix": LEAVES,
     "metadata": LEAVES,
     "needs": LEAVES,
     "order": LEAVES,
@@ -80,6 +81,7 @@ LAYERS = {
     "cloud": BASE,
     "doorbell": BASE,
     "images": BASE,
+    "jobs": BASE,
     "options": BASE,
     "platform": BASE,
     "selection": BASE,
@@ -107,6 +109,7 @@ LAYERS = {
     "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
+    "__main__": TOP,
     "cli": TOP,
     "collect": TOP,
     "commands": TOP,
