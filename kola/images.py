@@ -69,6 +69,7 @@ class Image:
         ignition_max: the highest Ignition spec version that it understands, such as ``3.4.0``; None if unknown.
         capabilities: what its operating system has (``ostree``, ``podman``...); None if unknown, then all is assumed.
         updates: what it can be updated to; None if nothing is at hand.
+        artifact_sha256: digest of the file as it was given, which may be compressed.
         container: file on this host with the same operating system as a container image, in an OCI archive; empty if
             there is none.
     """
@@ -87,6 +88,7 @@ class Image:
     capabilities: frozenset[str] | None = None
     updates: Releases | None = None
     container: str = ""
+    artifact_sha256: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return builtin types only."""
@@ -192,7 +194,7 @@ def _from_path(reference: str, path: Path, cache: Path, progress: Progress | Non
             raise ConfigError(f"image {reference}: {source} names {known['file']}, which is not there")
     else:
         known = _metadata_beside(path)
-    verdict = inspect(path, cache, progress)
+    verdict = given = inspect(path, cache, progress)
     if known.get("sha256", verdict.sha256) != verdict.sha256:
         raise ConfigError(
             f"image {reference}: {path} has the SHA-256 {verdict.sha256}, its image.json says {known['sha256']}"
@@ -206,6 +208,7 @@ def _from_path(reference: str, path: Path, cache: Path, progress: Progress | Non
         format=verdict.format,
         sha256=verdict.sha256,
         reference=reference,
+        artifact_sha256=given.sha256,
         capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
         ignition_max=known.get("ignition_max"),
         updates=known.get("updates"),

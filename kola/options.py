@@ -101,6 +101,12 @@ OPTIONS = (
         "which machines to leave running after their test, for 24 h or until 'kola gc' (default: never)",
         choices=KEEP,
     ),
+    Option(
+        "--suite",
+        "kola_suite",
+        "what the tests of this run are together, in its record and for 'kola gate' (default: their folders' names)",
+        "NAME",
+    ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
     Option("--tapfile", "kola_tapfile", "also write the results as TAP, in this file", "FILE"),
     Option(
@@ -181,6 +187,7 @@ class Settings:
     warned_fails: bool = False
     rerun_failed: bool = False
     multiply: int = 1
+    suite: str = ""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -272,6 +279,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         warned_fails=bool(values["kola_warned_fails"]),
         rerun_failed=bool(values["kola_rerun_failed"]),
         multiply=_times(values["kola_multiply"] or "1"),
+        suite=_suite(values["kola_suite"] or ""),
     )
 
 
@@ -286,6 +294,12 @@ def _choice(values: dict[str, Any]) -> Choice:
         shard=Shard.parse(values["kola_sharding"]) if values["kola_sharding"] else None,
         internet=not values["kola_no_net"],
     )
+
+
+def _suite(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise ConfigError(f"--suite '{name}': letters, digits and ._- only, at most 63")
+    return name
 
 
 def _times(text: str) -> int:

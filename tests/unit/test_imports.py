@@ -48,6 +48,7 @@ LAYERS = {
     "keys": LEAVES,
     "killing": LEAVES,
     "ledger": LEAVES,
+    "lives": LEAVES,
     "metadata": LEAVES,
     "needs": LEAVES,
     "order": LEAVES,
@@ -59,6 +60,7 @@ LAYERS = {
     "releaseimages": LEAVES,
     "releases": LEAVES,
     "results": LEAVES,
+    "shards": LEAVES,
     "signature": LEAVES,
     "services": LEAVES,
     "slots": LEAVES,
@@ -85,6 +87,7 @@ LAYERS = {
     "wire": BASE,
     # Machines and the run that they belong to.
     "clones": RUN,
+    "deployment": RUN,
     "flight": RUN,
     "health": RUN,
     "launcher": RUN,
