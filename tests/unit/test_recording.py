@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from kola.clonecache import Limits
-from kola.images import Image
-from kola.platform import Prepared
 from kola.external.sharding import Shard
+from kola.images import Image
 from kola.lives import FILE, Lives
+from kola.platform import Prepared
 from kola.recording import ARTIFACTS, MACHINE, OUTCOME, Recorder, suite_of
 from kola.rerun import Reruns
 from kola.results import Outcome, RunRecord, Share, read
