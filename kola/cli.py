@@ -19,6 +19,7 @@ COMMANDS = {
     "spawn": "spawn",
     "image": "image",
     "check-console": "check_console",
+    "sign": "sign",
     "gc": "gc",
 }
 """Name -> module of ``kola.commands``."""

@@ -153,6 +153,13 @@ OPTIONS = (
         switch=True,
     ),
     Option("--multiply", "kola_multiply", "run every test that often, and tell how often each passed", "N"),
+    Option(
+        "--sign-key",
+        "kola_sign_key",
+        "sign the results: a private key in a PEM file, or awskms:, gcpkms:, azurekms:, hv:... (needs kola[gate])",
+        "URI",
+    ),
+    Option("--sign-public-key", "kola_sign_public_key", "the public half of a --sign-key that is in no file", "FILE"),
     Option("--warned-fails", "kola_warned_fails", "exit with 77 if nothing failed but something warned", switch=True),
     Option("--owner", "kola_owner", "name that everything created is tagged with (default: the user's)", "NAME"),
 )
@@ -188,6 +195,8 @@ class Settings:
     rerun_failed: bool = False
     multiply: int = 1
     suite: str = ""
+    sign_key: str = ""
+    sign_public_key: Path | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -279,6 +288,10 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         warned_fails=bool(values["kola_warned_fails"]),
         rerun_failed=bool(values["kola_rerun_failed"]),
         multiply=_times(values["kola_multiply"] or "1"),
+        sign_key=_key(folder, values["kola_sign_key"] or ""),
+        sign_public_key=_existing("--sign-public-key", folder, key)
+        if (key := values["kola_sign_public_key"])
+        else None,
         suite=_suite(values["kola_suite"] or ""),
     )
 
@@ -294,6 +307,14 @@ def _choice(values: dict[str, Any]) -> Choice:
         shard=Shard.parse(values["kola_sharding"]) if values["kola_sharding"] else None,
         internet=not values["kola_no_net"],
     )
+
+
+def _key(folder: Path, uri: str) -> str:
+    """Return where a key is, whatever folder that is told in."""
+    scheme, colon, rest = uri.partition(":")
+    if uri and (not colon or scheme == "file"):
+        return f"file:{(folder / (rest if colon else uri)).resolve()}"
+    return uri
 
 
 def _suite(name: str) -> str:

@@ -135,6 +135,10 @@ class Recorder:
         if self.tapfile is not None:
             self.tapfile.write_text(to_tap(self.record))
 
+    def close(self) -> None:
+        """Add what became of machines that ended only with the run; the record stays as it is then."""
+        self._write()
+
     def _write(self) -> None:
         self.record.machines = self._machines.read()
         booted = {m.deployment for m in self.record.machines.values() if not m.updated} - {""}

@@ -65,6 +65,7 @@ LAYERS = {
     "services": LEAVES,
     "slots": LEAVES,
     "sources": LEAVES,
+    "statement": LEAVES,
     "spec": LEAVES,
     "tap": LEAVES,
     "text": LEAVES,
@@ -137,7 +138,9 @@ PYTEST = {
 FOR_DRIVERS = {"platform", "retry", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
 
-DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml"}
+STATEMENTS = {"google", "in_toto_attestation", "securesystemslib"}
+"""Of the extra ``kola[gate]``, for ``kola.statement`` alone."""
+DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *STATEMENTS}
 """What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it.
 
 ``_pytest`` is for running a test again, for which pytest has no public name.
@@ -190,6 +193,8 @@ def kola_problem(module: str, name: str) -> str | None:
         return f"'{module}' must not know pytest"
     if top in {"platforms", "tests", "ci", "conftest"}:
         return f"kola must not import {top}: drivers are found by name"
+    if top in STATEMENTS and module != "statement":
+        return f"{top} is for kola.statement alone"
     if top not in sys.stdlib_module_names | DEPENDENCIES:
         return f"{top} is no dependency of kola"
     return None
