@@ -21,6 +21,7 @@ COMMANDS = {
     "check-console": "check_console",
     "sign": "sign",
     "gc": "gc",
+    "matrix": "matrix",
 }
 """Name -> module of ``kola.commands``."""
 

@@ -27,6 +27,10 @@ class FileLock:
     def __exit__(self, *_exception: object) -> None:
         self.release()
 
+    def fileno(self) -> int:
+        """Return the descriptor: a process that inherits it holds the lock, too."""
+        return self._file.fileno()
+
     def take(self, *, shared: bool = False) -> None:
         """Wait until nobody else has it (but to share it, if ``shared``), and take it.
 
@@ -41,6 +45,10 @@ class FileLock:
         except BlockingIOError:
             return False
         return True
+
+    def leave(self) -> None:
+        """Let go of it in this process only: one that inherited the descriptor still holds the lock."""
+        self._file.close()
 
     def release(self) -> None:
         """Give it back for good; again does nothing."""

@@ -60,7 +60,13 @@ def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
         except PlatformError as e:
             pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
         flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
-        recorder = Recorder(run.info, settings.tapfile, suite=settings.suite, shard=settings.choice.shard)
+        recorder = Recorder(
+            run.info,
+            settings.tapfile,
+            name=settings.run_name,
+            suite=settings.suite,
+            shard=settings.choice.shard,
+        )
         if reporter is not None and config.option.verbose >= 0:
             show = terminal.progress_printer(reporter)
             stack.enter_context(Follower(run.info.output / "progress.jsonl", show))

@@ -108,6 +108,12 @@ OPTIONS = (
         "NAME",
     ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
+    Option(
+        "--run-name",
+        "kola_run_name",
+        "name of this run's folder there, instead of its time and id; an earlier run of that name is replaced",
+        "NAME",
+    ),
     Option("--tapfile", "kola_tapfile", "also write the results as TAP, in this file", "FILE"),
     Option(
         "--kola-cache", "kola_cache", "folder for images (default: $KOLA_CACHE, or kola in the user's cache)", "DIR"
@@ -182,6 +188,8 @@ class Settings:
     owner: str
     sources: Sources = field(default_factory=Sources)
     from_image: str | None = None
+    run_name: str = ""
+    """Of the run's folder; empty: time and id."""
     tapfile: Path | None = None
     additions: Additions = field(default_factory=Additions)
     external: tuple[Path, ...] = ()
@@ -273,6 +281,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
         from_image=values["kola_from_image"] or None,
+        run_name=_run_name(values["kola_run_name"] or ""),
         tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
         additions=Additions(
             butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
@@ -334,6 +343,12 @@ def _existing(flag: str, folder: Path, path: str) -> Path:
     if not found.exists():
         raise ConfigError(f"{flag} {path}: no such file or folder")
     return found
+
+
+def _run_name(name: str) -> str:
+    if name and (name == "latest" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name)):
+        raise ConfigError(f"--run-name '{name}': letters, digits and ._- only, at most 200, and not 'latest'")
+    return name
 
 
 def _new_file(flag: str, folder: Path, path: str) -> Path:

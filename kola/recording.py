@@ -58,6 +58,7 @@ class Recorder:
     Args:
         info: of the run.
         tapfile: also written at the end, or None.
+        name: of the run, if it was given one.
         suite: what the user calls the tests together; empty: what their folders are called.
         shard: the share of them that this run has, or None.
     """
@@ -67,6 +68,7 @@ class Recorder:
         info: RunInfo,
         tapfile: Path | None = None,
         *,
+        name: str = "",
         suite: str = "",
         shard: Shard | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class Recorder:
             [self._target],
             suites=[suite] if suite else [],
             shard=None if shard is None else Share(shard.number, shard.total),
+            name=name,
         )
         self._suite = suite
         self._machines = Reader(info.output / FILE)

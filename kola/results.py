@@ -246,6 +246,8 @@ class RunRecord:
     complete: bool = False
     """False while the run goes on, and for ever when it was cut short."""
     exit_code: int | None = None
+    name: str = ""
+    """Of ``--run-name``."""
 
     def counts(self) -> dict[str, int]:
         """Number of tests by outcome, every outcome present."""
@@ -257,6 +259,7 @@ class RunRecord:
         return {
             "schema": SCHEMA,
             "run_id": self.run_id,
+            "name": self.name,
             "kola_version": self.kola_version,
             "started": round(self.started, 3),
             "finished": None if self.finished is None else round(self.finished, 3),

@@ -176,7 +176,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         arch=settings.arch.name,
         image=image,
         prepared=Prepared("", ""),
-        output=_output_folder(settings.output, run_id),
+        output=_output_folder(settings.output, run_id, settings.run_name),
         scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
         cache=settings.cache,
         budget_mib=settings.memory_budget_mib,
@@ -203,9 +203,11 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         yield Run(info, platform, reaper)
 
 
-def _output_folder(parent: Path, run_id: str) -> Path:
-    folder = parent / f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}"
+def _output_folder(parent: Path, run_id: str, name: str) -> Path:
+    folder = parent / (name or f"{time.strftime('%Y%m%d-%H%M%S')}-{run_id}")
     try:
+        if name and folder.exists():
+            _remove_run(folder, run_id)
         (folder / "machines").mkdir(parents=True)
         draft = parent / f".latest-{run_id}"
         draft.symlink_to(folder.name)
@@ -213,3 +215,11 @@ def _output_folder(parent: Path, run_id: str) -> Path:
     except OSError as e:
         raise ConfigError(f"--kola-output {parent}: {e.strerror}") from e
     return folder
+
+
+def _remove_run(folder: Path, run_id: str) -> None:
+    """Make room for a run of the same name; nothing else than a run is removed."""
+    if not (folder / "machines").is_dir():
+        raise ConfigError(f"--run-name {folder.name}: {folder} is there, and is not the folder of a run")
+    old = folder.rename(folder.with_name(f".{folder.name}-{run_id}"))
+    shutil.rmtree(old)

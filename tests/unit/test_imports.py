@@ -49,6 +49,7 @@ LAYERS = {
     "killing": LEAVES,
     "ledger": LEAVES,
     "lives": LEAVES,
+    "matrix": LEAVES,
     "metadata": LEAVES,
     "needs": LEAVES,
     "order": LEAVES,
@@ -79,6 +80,7 @@ LAYERS = {
     "channel": BASE,
     "doorbell": BASE,
     "images": BASE,
+    "jobs": BASE,
     "options": BASE,
     "platform": BASE,
     "selection": BASE,
@@ -106,6 +108,7 @@ LAYERS = {
     "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
+    "__main__": TOP,
     "cli": TOP,
     "collect": TOP,
     "commands": TOP,

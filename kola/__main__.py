@@ -1,0 +1,7 @@
+"""``python -m kola``: the same as ``kola``."""
+
+import sys
+
+from kola.cli import main
+
+sys.exit(main())
