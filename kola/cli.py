@@ -20,6 +20,7 @@ COMMANDS = {
     "image": "image",
     "check-console": "check_console",
     "sign": "sign",
+    "gate": "gate",
     "gc": "gc",
     "matrix": "matrix",
 }

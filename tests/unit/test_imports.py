@@ -36,6 +36,7 @@ LAYERS = {
     "external": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
+    "gate": LEAVES,
     "filelock": LEAVES,
     "guest": LEAVES,
     "hostports": LEAVES,
