@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 HELP = "say whether a build may be released, with every reason"
 DESCRIPTION = (
-    "Judge the results of a build: 'release' or 'hold', with every reason (see docs/gate.md). What is missing or cannot "
-    "be believed holds the release. Exit codes: 0 release, 1 hold, 4 the question itself is wrong."
+    "Judge the results of a build: 'release' or 'hold', with every reason (see docs/gate.md). What is missing or "
+    "cannot be believed holds the release. Exit codes: 0 release, 1 hold, 4 the question itself is wrong."
 )
 
 

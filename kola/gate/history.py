@@ -67,15 +67,13 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
                 text = f"the promoted build {promoted.build_id} has no results that could be compared"
                 yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
             continue
-        ran, ran_before = _ran(report.record), _ran(before)
-        gone = sorted(ran_before - ran)
+        # What was to run and did not is a finding of its own.
+        there = {nodeid for nodeid, test in report.record.tests.items() if test.outcome is not Outcome.SKIPPED}
+        ran_before = {nodeid for nodeid, test in before.tests.items() if test.outcome in RAN}
+        gone = sorted(ran_before - there)
         if len(gone) * 100 > policy.shrink_percent * len(ran_before):
             text = f"{len(gone)} of {len(ran_before)} tests ran for {promoted.build_id} and not now: {some(gone, 5)}"
             yield Finding(Code.SHRUNK, report.cell.name, text, report.cell.required)
-
-
-def _ran(record: RunRecord) -> set[str]:
-    return {nodeid for nodeid, test in record.tests.items() if test.outcome in RAN}
 
 
 def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from kola.gate.evidence import Evidence
     from kola.matrix import Cell, Matrix
 
-_AGES = 10**6
-"""Hours. Of an earlier build it does not matter how long ago it was tested."""
+_AGES_HOURS = 10**6
+"""Of an earlier build it does not matter how long ago it was tested."""
 STREAM = "{stream}"
 """Stands in a place for the name of the stream."""
 
@@ -147,7 +148,7 @@ class Where:
         policy: how many builds are looked at.
         keys: whose signatures count: results without one are no history.
         builds: as ``location`` of ``read_builds``.
-        releases: of the stream: which builds were promoted. None: the newest earlier build counts as that.
+        releases: of the stream: the last one is the promoted build; none: the newest earlier build counts as that.
     """
 
     stream: str
@@ -169,7 +170,7 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     Raises:
         ConfigError: a folder cannot be read.
     """
-    stream, releases = where.stream, where.releases
+    stream = where.stream
     here = folder / stream
     try:
         names = sorted(path.name for path in here.iterdir() if path.is_dir() and path.name != build_id)
@@ -181,8 +182,7 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     judged = _started(here / build_id) if (here / build_id).is_dir() else None
     ordered = sorted(started, key=lambda name: started[name], reverse=True)
     earlier = [name for name in ordered if judged is None or started[name] < judged]
-    versions = {release.version for release in releases}
-    promoted = next((name for name in earlier if name in versions or not releases), None)
+    promoted = _promoted(earlier, [release.version for release in where.releases if release.version != build_id])
     wanted = earlier[: where.policy.history_builds]
     pasts = {
         name: _past(here / name, started[name], where)
@@ -191,11 +191,18 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     return History(stream, tuple(pasts[name] for name in wanted), pasts[promoted] if promoted else None)
 
 
+def _promoted(earlier: Sequence[str], released: Sequence[str]) -> str | None:
+    """Return the last build that was released, if its results are here; nobody knows which: the newest one."""
+    if released:
+        return released[-1] if released[-1] in earlier else None
+    return earlier[0] if earlier else None
+
+
 def _past(folder: Path, started: float, where: Where) -> Past:
     evidence = read_evidence(folder, where.keys)
-    patient = replace(where.policy, max_age_hours=_AGES)
+    patient = replace(where.policy, max_age_hours=_AGES_HOURS)
     builds = read_builds(where.builds, folder.name, dict.fromkeys(cell.arch for cell in where.cells))
-    expected = Expected(where.stream, folder.name, started + _AGES, builds)
+    expected = Expected(where.stream, folder.name, time.time(), builds)
     reports = [examine(cell, evidence, expected, patient) for cell in where.cells]
     whole = {report.cell.name: report.record for report in reports if report.record is not None}
     return Past(folder.name, started, whole, builds)

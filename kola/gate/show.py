@@ -106,7 +106,8 @@ def to_table(verdict: Verdict) -> str:
     lines += _section("informs", [(finding, str(finding)) for finding in informing])
     lines += ["", "notes:", *(f"  {note}" for note in verdict.notes)] if verdict.notes else []
     when = dt.datetime.fromtimestamp(question.now, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    reasons = f": {len(verdict.reasons)} reasons" if verdict.reasons else ""
+    number = len(verdict.reasons)
+    reasons = f": {number} reason{'s' if number > 1 else ''}" if number else ""
     lines += ["", f"{question.stream} {question.build_id} ({question.phase}, {when}): {word(verdict)}{reasons}"]
     return "\n".join(lines) + "\n"
 
