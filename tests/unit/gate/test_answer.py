@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
+from kola.cincinnati import Release, Rollout, graph_of
 from kola.errors import ConfigError
 from kola.gate.build import parse_build
 from kola.gate.checklist import BOXES
 from kola.gate.findings import Code
 from kola.gate.release import Phase
 from kola.results import Outcome
-from tests.unit.gate.world import AWS, BASIC, BUILD, STORAGE, World, record_of, with_image, with_test
+from tests.unit.gate.world import AWS, BASIC, BUILD, PARENT, STORAGE, World, record_of, with_image, with_test
 
 
 def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +42,7 @@ def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
         "",
     ]
     assert lines[-1].startswith(f"testing {BUILD} (pre-release, ")
-    assert lines[-1].endswith(" UTC): hold: 1 reasons")
+    assert lines[-1].endswith(" UTC): hold: 1 reason")
 
 
 def test_many_reasons_of_one_kind_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +120,23 @@ def test_two_graphs_of_one_kind(world: World, capsys: pytest.CaptureFixture[str]
     assert "there is another graph for x86_64 checksum" in capsys.readouterr().err
 
 
+def test_the_graph_of_container_images(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write_releases("42.1", PARENT, BUILD)
+    pullspecs = [Release(v, pullspec=f"x@sha256:{n * 64}", rollout=Rollout()) for v, n in ((PARENT, "1"), (BUILD, "2"))]
+    world.write("oci.json", graph_of(pullspecs, oci=True).to_json().decode())
+    more = ("--graph", f"x86_64={world.folder / 'oci.json'}")
+    assert world.exit_code("rollout", *more) == 1
+    assert "graph-node: x86_64 oci: the graph offers a container image, and meta.json names none" in (
+        capsys.readouterr().out
+    )
+    for digest, code in (("3", 1), ("2", 0)):
+        world.write_meta(**{"base-oscontainer": {"image": "x", "digest": f"sha256:{digest * 64}"}})
+        assert world.exit_code("rollout", *more) == code
+    (world.folder / "oci.json").write_text('{"nodes": [], "edges": [[0, 1]]}')
+    assert world.exit_code("rollout", *more) == 4
+    assert "oci.json: no update graph: an edge of a node that is not there" in capsys.readouterr().err
+
+
 def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """By its id, or made from the build's own file."""
     matrix = world.folder / "matrix.toml"
@@ -140,7 +158,7 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
         (b"{", "m: not JSON"),
         (b'{"ostree-commit": "x"}', "m: ostree-commit: 'x' is not a SHA-256"),
         (b"{}", "m: no 'ostree-commit'"),
-        (b'{"ostree-commit": "%s", "coreos-assembler.basearch": "s390x"}' % (b"a" * 64), "m: is for s390x, not for x86_64"),
+        (b'{"ostree-commit": "%s", "coreos-assembler.basearch": "s390x"}' % (b"a" * 64), "m: is for s390x, not for x86"),
         (b'{"ostree-commit": "%s"}' % (b"a" * 64), "m: no 'images'"),
     ],
 )  # fmt: skip
