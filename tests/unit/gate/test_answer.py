@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,8 @@ def test_the_graph_of_container_images(world: World, capsys: pytest.CaptureFixtu
         capsys.readouterr().out
     )
     for digest, code in (("3", 1), ("2", 0)):
-        world.write_meta(**{"base-oscontainer": {"image": "x", "digest": f"sha256:{digest * 64}"}})
+        container: dict[str, Any] = {"base-oscontainer": {"image": "x", "digest": f"sha256:{digest * 64}"}}
+        world.write_meta(**container)
         assert world.exit_code("rollout", *more) == code
     (world.folder / "oci.json").write_text('{"nodes": [], "edges": [[0, 1]]}')
     assert world.exit_code("rollout", *more) == 4
@@ -158,7 +160,7 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
         (b"{", "m: not JSON"),
         (b'{"ostree-commit": "x"}', "m: ostree-commit: 'x' is not a SHA-256"),
         (b"{}", "m: no 'ostree-commit'"),
-        (b'{"ostree-commit": "%s", "coreos-assembler.basearch": "s390x"}' % (b"a" * 64), "m: is for s390x, not for x86"),
+        (b'{"ostree-commit": "%s", "coreos-assembler.basearch": "s390x"}' % (b"a" * 64), "m: is for s390x, not for"),
         (b'{"ostree-commit": "%s"}' % (b"a" * 64), "m: no 'images'"),
     ],
 )  # fmt: skip
