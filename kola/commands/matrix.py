@@ -38,6 +38,8 @@ MOST_GITHUB = 256
 """Jobs that GitHub Actions makes of one matrix. Source: its limits for workflows."""
 CORES_PER_JOB = 4
 SCHEMA = 1
+_FORWARDED = {"kola_image_url": "--image-url", "kola_image_keys": "--image-keys"}
+"""Options that each pytest of ``run`` gets, too; they do not change what is tested."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         "--jobs", metavar="N", type=int, help=f"at a time (default: one for each {CORES_PER_JOB} cores of this host)"
     )
-    options.add_to(run_parser, "kola_cache", "kola_image_url", "kola_image_keys")
+    options.add_to(run_parser, "kola_cache", *_FORWARDED)
     status = actions.add_parser("status", help="how far it is", description="Show how far 'kola matrix run' is.")
     status.add_argument("--output", metavar="DIR", required=True, help="the folder given to 'kola matrix run'")
     status.add_argument("--json", action="store_true", help="as JSON")
@@ -137,7 +139,6 @@ def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
 def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
     settings = options.settings_of(vars(args), Path.cwd())
     share = _share(args.jobs, available_cores())
-    forwarded = {"--image-url": args.kola_image_url, "--image-keys": args.kola_image_keys}
     with locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
         board = Board(sys.stdout, folder.path / LOG)
         runs = Runs(
@@ -146,7 +147,7 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
             board,
             share,
             subject=_Subjects(settings, board).of,
-            more=tuple(f"{flag}={value}" for flag, value in forwarded.items() if value),
+            more=tuple(f"{flag}={value}" for name, flag in _FORWARDED.items() if (value := getattr(args, name))),
             environment={"KOLA_CACHE": str(settings.cache)},
         )
         code = runs.run()

@@ -96,19 +96,17 @@ class Runs:
             The worst of their exit codes; that of an interruption if Ctrl-C ended it.
         """
         self._save()
+        self._prepare()
         with Interrupts() as interrupts:
-            self._prepare(interrupts)
             wait_until(lambda: self._step(interrupts), _FOREVER, what="the jobs", interval=POLL_SECONDS)
         self._board.close()
         self._save()
         codes = [code for each in self.states.values() if (code := each.code) is not None]
         return state.worst([*codes, *([ExitCode.INTERRUPTED] if self._interrupted else [])])
 
-    def _prepare(self, interrupts: Interrupts) -> None:
+    def _prepare(self) -> None:
         """Find out what is to be tested, and what of it has been."""
         for job in self._jobs:
-            if interrupts.count:
-                return
             each = self.states[job.name]
             try:
                 subject = self._subject(job)
