@@ -60,7 +60,7 @@ class Build:
         if known is None:
             names = ", ".join(sorted({*self.images, *self.cloud_ids})) or "none"
             return f"meta.json has no image for {platform}; it has: {names}"
-        if image.sha256 in known.digests:
+        if {image.sha256, image.artifact_sha256} & known.digests:
             return None
         return f"booted {image.platform_id or image.sha256 or 'an unknown image'}, which is none of meta.json"
 

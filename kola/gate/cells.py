@@ -38,7 +38,7 @@ class Expected:
     """What results have to be of.
 
     Attributes:
-        stream: by its name in the matrix, which is what images say, too.
+        stream: as images say it.
         build_id: of the build.
         now: unix seconds.
         builds: architecture -> what meta.json says of the build; empty if that is not looked at.

@@ -52,6 +52,7 @@ class Policy:
         boot_time, test_time, image_size: rules for measures: seconds, seconds, MiB.
         promoted_from: stream -> the one that its builds are promoted from.
         young: streams that can do without a history.
+        image_streams: stream -> what its images say, where that is another name.
     """
 
     matrix: str
@@ -74,6 +75,7 @@ class Policy:
     image_size: Rule = Rule(5, 6, 16)
     promoted_from: Mapping[str, str] = field(default_factory=dict)
     young: frozenset[str] = frozenset()
+    image_streams: Mapping[str, str] = field(default_factory=dict)
 
     def for_stream(self, stream: str) -> Policy:
         """Return what holds for a stream."""
@@ -126,9 +128,8 @@ def parse_policy(text: str, source: str) -> Policy:
     for name, rule in rules.items():
         values[name] = _rule(Table(f"{regressions.where}: {name}", regressions.data.get(name, {}), _RULE), rule)
     streams = _streams(top)
-    values["promoted_from"] = {
-        name: table.text("promoted_from") for name, table in streams.items() if "promoted_from" in table.data
-    }
+    for key, value in {"promoted_from": "promoted_from", "image_stream": "image_streams"}.items():
+        values[value] = {name: table.text(key) for name, table in streams.items() if key in table.data}
     values["young"] = frozenset(
         name for name, table in streams.items() if not table.flag("history_required", default=True)
     )
@@ -164,6 +165,8 @@ def _streams(top: Table) -> dict[str, Table]:
     given = top.data.get("streams", {})
     names = Table(f"{top.where}: [streams]", given, given).names()
     return {
-        name: Table(f"{top.where}: [streams.{name}]", given[name], ("promoted_from", "history_required"))
+        name: Table(
+            f"{top.where}: [streams.{name}]", given[name], ("promoted_from", "history_required", "image_stream")
+        )
         for name in names
     }

@@ -44,7 +44,8 @@ def read_policy(path: Path) -> tuple[Policy, Matrix]:
     policy = parse_policy(_text(path), str(path))
     cells = matrix.read(path.parent / policy.matrix)
     known = {cell.stream.name for cell in cells.cells}
-    for stream in dict.fromkeys([*policy.promoted_from, *policy.promoted_from.values(), *sorted(policy.young)]):
+    named = [*policy.promoted_from, *policy.promoted_from.values(), *sorted(policy.young), *policy.image_streams]
+    for stream in dict.fromkeys(named):
         if stream not in known:
             raise ConfigError(f"{path}: [streams]: {stream} is in no cell of {cells.source}")
     return policy, cells
@@ -202,7 +203,8 @@ def _past(folder: Path, started: float, where: Where) -> Past:
     evidence = read_evidence(folder, where.keys)
     patient = replace(where.policy, max_age_hours=_AGES_HOURS)
     builds = read_builds(where.builds, folder.name, dict.fromkeys(cell.arch for cell in where.cells))
-    expected = Expected(where.stream, folder.name, time.time(), builds)
+    stream = where.policy.image_streams.get(where.stream, where.stream)
+    expected = Expected(stream, folder.name, time.time(), builds)
     reports = [examine(cell, evidence, expected, patient) for cell in where.cells]
     whole = {report.cell.name: report.record for report in reports if report.record is not None}
     return Past(folder.name, started, whole, builds)

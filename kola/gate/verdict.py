@@ -89,7 +89,8 @@ def decide(question: Question) -> Verdict:
     """
     q, policy = question, question.policy.for_stream(question.stream)
     cells = cells_of(q.matrix, q.stream, policy)
-    expected = Expected(q.stream, q.build_id, q.now, q.metadata.builds)
+    stream = policy.image_streams.get(q.stream, q.stream)
+    expected = Expected(stream, q.build_id, q.now, q.metadata.builds)
     reports = [examine(cell, q.evidence, expected, policy) for cell in cells]
     own = q.histories[0] if q.histories else History(q.stream)
     arches = list(dict.fromkeys(cell.arch for cell in cells if cell.required))
@@ -99,7 +100,7 @@ def decide(question: Question) -> Verdict:
         *flaky(reports, own, policy),
         *shrunk(reports, own, policy),
         *regressions(reports, q.metadata.builds, q.histories or [own], policy),
-        *check_phase(q.phase, q.stream, q.build_id, arches, q.metadata),
+        *check_phase(q.phase, stream, q.build_id, arches, q.metadata),
     ]
     waived = waive(findings, q.waivers, dt.datetime.fromtimestamp(q.now, dt.UTC).date())
     names = {job.name for cell in q.matrix.cells for job in cell.jobs}

@@ -114,6 +114,13 @@ def test_without_keys_nothing_can_be_believed(world: World, capsys: pytest.Captu
     assert world.exit_code("results", "--key", str(world.folder / "stranger.pub")) == 1
 
 
+def test_a_stream_whose_images_call_it_otherwise(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = world.folder / "gate.toml"
+    policy.write_text(policy.read_text() + 'image_stream = "devel"\n')
+    assert world.exit_code() == 1
+    assert "is of stream testing, not of devel" in capsys.readouterr().out
+
+
 def test_two_graphs_of_one_kind(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     graph = f"x86_64={world.folder / 'graph.json'}"
     assert world.exit_code("results", "--graph", graph) == 0

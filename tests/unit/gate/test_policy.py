@@ -43,13 +43,14 @@ def test_everything_said() -> None:
         promoted_from = "testing"
         [streams.young]
         history_required = false
+        image_stream = "old"
         """,
         "p.toml",
     )
     assert policy == Policy(
         "m.toml", Cadence.BUILD, 10, ("a.pub",), 2, "w.toml", 5, True, 4, 6, 2, False, 7, 5, 3,
         Rule(1.5, 2, 3), Policy.test_time, Rule(Policy.image_size.percent, Policy.image_size.mads, 9),
-        {"stable": "testing"}, frozenset({"young"}),
+        {"stable": "testing"}, frozenset({"young"}), {"young": "old"},
     )  # fmt: skip
 
 
