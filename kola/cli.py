@@ -22,6 +22,7 @@ COMMANDS = {
     "sign": "sign",
     "gate": "gate",
     "gc": "gc",
+    "rehearse": "rehearse",
     "matrix": "matrix",
 }
 """Name -> module of ``kola.commands``."""

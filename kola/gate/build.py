@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kola.document import Document
 from kola.errors import ConfigError
-from kola.metadata import Document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +54,12 @@ class Build:
     def image_problem(self, target: Target) -> str | None:
         """Say why what a target booted is no image of this build; None if it is one."""
         platform, image = target.platform, target.image
-        if image.platform_id and image.platform_id in self.cloud_ids.get(platform, frozenset()):
+        name = image.platform_id.rpartition("/")[2]  # Google's are paths
+        if name and name in self.cloud_ids.get(platform, frozenset()):
             return None
         known = self.images.get(platform)
+        if known is None and name and platform in self.cloud_ids:
+            return f"booted {image.platform_id}, which is none of meta.json"
         if known is None:
             names = ", ".join(sorted({*self.images, *self.cloud_ids})) or "none"
             return f"meta.json has no image for {platform}; it has: {names}"

@@ -294,3 +294,11 @@ def test_what_is_chosen_may_stand_before_run(file: str, tmp_path: Path, capsys: 
     assert main(["matrix", file, "--stream=nowhere", "run", "--output", str(tmp_path / "out")]) == 1
     assert "ERROR: --stream nowhere: not in " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/matrix.json").mkdir(parents=True)
+    assert main(["matrix", file, "run", "--stream=stable", "--output", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"ERROR: --output {tmp_path / 'out'}: Is a directory\n"

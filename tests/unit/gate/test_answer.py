@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kola.cincinnati import Release, Rollout, graph_of
 from kola.errors import ConfigError
-from kola.gate.build import parse_build
+from kola.gate.build import Build, parse_build
 from kola.gate.checklist import BOXES
 from kola.gate.findings import Code
 from kola.gate.release import Phase
-from kola.results import Outcome
+from kola.results import ImageRecord, Outcome, Target
 from tests.unit.gate.world import AWS, BASIC, BUILD, PARENT, STORAGE, World, record_of, with_image, with_test
 
 
@@ -153,7 +154,7 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
     assert world.exit_code() == 0, capsys.readouterr().out
     world.change(AWS, lambda r: with_image(r, platform_id="ami-2"))
     assert world.exit_code() == 1
-    assert f"digest: {AWS}: meta.json has no image for aws; it has: aws, qemu" in capsys.readouterr().out
+    assert f"digest: {AWS}: booted ami-2, which is none of meta.json" in capsys.readouterr().out
     world.change(AWS, lambda r: with_image(r, platform_id="ami-2", sha256="e" * 64))
     world.write_meta(
         images={"aws": {"path": "x", "sha256": "e" * 64, "size": 1}, "qemu": {"path": "q", "sha256": "a" * 64}}
@@ -183,3 +184,13 @@ def test_a_folder_as_file(world: World, capsys: pytest.CaptureFixture[str]) -> N
     (world.job(BASIC) / "results.json").mkdir()
     assert world.exit_code() == 4
     assert "results.json: Is a directory" in capsys.readouterr().err
+
+
+def test_what_google_calls_an_image_is_a_path() -> None:
+    build = Build("1", "x86_64", "testing", "c" * 64, {}, {"gcp": frozenset({"fedora-coreos-1"})})
+    image = ImageRecord("x", platform_id="projects/fedora/global/images/fedora-coreos-1")
+    assert build.image_problem(Target("gcp", "x86_64", "cloud", image)) is None
+    other = replace(image, platform_id="projects/fedora/global/images/fedora-coreos-2")
+    assert build.image_problem(Target("gcp", "x86_64", "cloud", other)) == (
+        f"booted {other.platform_id}, which is none of meta.json"
+    )

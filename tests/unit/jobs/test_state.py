@@ -307,7 +307,11 @@ def test_a_job_has_the_verdict_of_its_record(folder: Folder, code: int) -> None:
 def test_no_test_is_taken_for_passed_without_a_record(folder: Folder, code: int, written: RunRecord | None) -> None:
     job = judged(folder, code, written)
     assert job.code == ExitCode.INTERNAL_ERROR
-    assert job.why == f"exit code {code}, but no complete results.json: see {folder.log_of(JOB)}"
+    assert job.why == f"exit code {code} without a complete record: nothing in {folder.log_of(JOB)}"
+
+
+def test_an_exit_code_that_is_none_of_the_table_is_no_verdict(folder: Folder) -> None:
+    assert judged(folder, 143, record(code=0)).code == ExitCode.INTERNAL_ERROR
 
 
 def test_a_record_that_is_worse_than_the_exit_code_counts(folder: Folder) -> None:
