@@ -58,13 +58,11 @@ class Build:
         if name and name in self.cloud_ids.get(platform, frozenset()):
             return None
         known = self.images.get(platform)
-        if known is None and name and platform in self.cloud_ids:
-            return f"booted {image.platform_id}, which is none of meta.json"
-        if known is None:
+        if known is not None and {image.sha256, image.artifact_sha256} & known.digests:
+            return None
+        if known is None and platform not in self.cloud_ids:
             names = ", ".join(sorted({*self.images, *self.cloud_ids})) or "none"
             return f"meta.json has no image for {platform}; it has: {names}"
-        if {image.sha256, image.artifact_sha256} & known.digests:
-            return None
         return f"booted {image.platform_id or image.sha256 or 'an unknown image'}, which is none of meta.json"
 
 
