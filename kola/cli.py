@@ -19,6 +19,8 @@ COMMANDS = {
     "spawn": "spawn",
     "image": "image",
     "check-console": "check_console",
+    "sign": "sign",
+    "gate": "gate",
     "gc": "gc",
     "rehearse": "rehearse",
     "matrix": "matrix",

@@ -286,6 +286,9 @@ class Flight:
         reservation.ports.release()
         self.meter.unregister(reservation.token)
         everything = (*reservation.running, *reservation.ready)
+        for running in everything:
+            if (peak := self.meter.peak_mib(running.machine.name)) is not None:
+                self.launcher.lives.tell(running.machine.name, peak_mib=round(peak, 1))
         healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)
         key = reservation.needs.machine_key()
         if reservation.shares(key) and healthy and not (reservation.kept and failed):
@@ -319,6 +322,7 @@ class Flight:
         self._kept_mib += reservation.token.most
         for machine in reservation.machines:
             machine.instance.keep()
+            self.launcher.lives.tell(machine.name, kept=True)
         self._keep([machine.name for machine in reservation.machines])
         reservation.kept = True
         return True

@@ -23,6 +23,7 @@ from kola.rerun import AGAIN, attempt_of, rates
 from kola.results import ExitCode, exit_code
 from kola.run import RunInfo, start_run
 from kola.scheduler import KolaScheduling
+from kola.statement import FILE, load_signer, sign_results
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from kola.flight import Reservation
     from kola.options import Settings
+    from kola.statement import Signer
 
 FAILED = pytest.StashKey[bool]()
 NEXT = pytest.StashKey["pytest.Item | None"]()
@@ -51,17 +53,26 @@ def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
     workers: int = config.getoption("numprocesses", None) or 1
     with contextlib.ExitStack() as stack:
         try:
+            signer = load_signer(settings.sign_key, settings.sign_public_key) if settings.sign_key else None
             run = stack.enter_context(start_run(settings, workers, progress))
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
             pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
         flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
-        recorder = Recorder(run.info, settings.tapfile, settings.run_name)
+        recorder = Recorder(
+            run.info,
+            settings.tapfile,
+            name=settings.run_name,
+            suite=settings.suite,
+            shard=settings.choice.shard,
+        )
         if reporter is not None and config.option.verbose >= 0:
             show = terminal.progress_printer(reporter)
             stack.enter_context(Follower(run.info.output / "progress.jsonl", show))
-        return MachineHooks(config, settings, run.info, stack.pop_all(), flight=flight, recorder=recorder)
+        return MachineHooks(
+            config, settings, run.info, stack.pop_all(), flight=flight, recorder=recorder, signer=signer
+        )
 
 
 def join_run(config: pytest.Config, settings: Settings, workerinput: dict[str, Any]) -> MachineHooks:
@@ -81,6 +92,7 @@ class MachineHooks:
         worker: the name of this process.
         flight: its machines; a worker's are made when its first test needs one.
         recorder: the controller's record of the run.
+        signer: signs that record, if the user wants it.
     """
 
     def __init__(
@@ -93,12 +105,14 @@ class MachineHooks:
         worker: str = "main",
         flight: Flight | None = None,
         recorder: Recorder | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self.config = config
         self.settings = settings
         self.info = info
         self.worker = worker
         self.recorder = recorder
+        self._signer = signer
         self._stack = stack
         self._flight = flight
         self._scheduler: KolaScheduling | None = None
@@ -118,6 +132,9 @@ class MachineHooks:
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
                 self.recorder.finish(code, complete=not interrupted)
             self._close()
+            if self.recorder is not None:
+                self.recorder.close()
+                session.exitstatus = self._sign(int(session.exitstatus))
 
     def pytest_unconfigure(self) -> None:
         """Close the run also when the session ended before it began."""
@@ -131,6 +148,23 @@ class MachineHooks:
             if reporter is None:  # a worker: xdist shows it, and the reaper looks after what is left
                 raise
             reporter.write_line(f"kola: cleaning up: {e}", red=True)
+
+    def _sign(self, code: int) -> int:
+        """Sign the record if the user wants it; returns the exit code: results that are not signed are not passed."""
+        if self._signer is None:
+            return code
+        try:
+            statement = sign_results(self.info.output, self._signer)
+        except ConfigError as e:
+            self._say(f"kola: the results are not signed: {e}", red=True)
+            return code or ExitCode.FAILED
+        self._say(f"kola: {statement.result}, signed: {self.info.output / FILE}")
+        return code
+
+    def _say(self, text: str, *, red: bool = False) -> None:
+        reporter = self.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(text, red=red)
 
     @property
     def flight(self) -> Flight:

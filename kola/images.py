@@ -43,6 +43,7 @@ class Image:
         ignition_max: the highest Ignition spec version that it understands, such as ``3.4.0``; None if unknown.
         capabilities: what its operating system has (``ostree``, ``podman``...); None if unknown, then all is assumed.
         updates: what it can be updated to; None if nothing is at hand.
+        artifact_sha256: digest of the file as it was given, which may be compressed.
         container: file on this host with the same operating system as a container image, in an OCI archive; empty if
             there is none.
         platform: where its Ignition looks for its config (``ignition.platform.id``), such as ``qemu`` or ``aws``;
@@ -63,6 +64,7 @@ class Image:
     capabilities: frozenset[str] | None = None
     updates: Releases | None = None
     container: str = ""
+    artifact_sha256: str = ""
     platform: str = ""
 
     def to_plain(self) -> dict[str, Any]:
@@ -230,7 +232,7 @@ class _Resolver:
 
     def _from_path(self, path: Path) -> Image:
         path, known = self._known(path)
-        verdict = inspect(path, self.cache, self.progress)
+        verdict = given = inspect(path, self.cache, self.progress)
         if known.get("sha256", verdict.sha256) != verdict.sha256:
             raise ConfigError(
                 f"image {self.reference}: {path} has the SHA-256 {verdict.sha256}, "
@@ -250,6 +252,7 @@ class _Resolver:
             format=verdict.format,
             sha256=verdict.sha256,
             reference=self.reference,
+            artifact_sha256=given.sha256,
             capabilities=frozenset(known["capabilities"]) if "capabilities" in known else None,
             ignition_max=known.get("ignition_max"),
             updates=known.get("updates"),

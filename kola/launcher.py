@@ -14,8 +14,10 @@ from kola import health, ignition
 from kola.cgroup import available_cores
 from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.clones import CONFIG, MACHINE, Clones
+from kola.deployment import booted_deployment
 from kola.errors import MachineLost, PlatformError
 from kola.keys import generate_key, read_client_key
+from kola.lives import FILE, Lives
 from kola.machine import Access, Machine
 from kola.platform import SnapshotPlatform
 from kola.progress import CLONED
@@ -108,6 +110,7 @@ class Launcher:
         self.info = info
         self.platform = platform
         self.progress = progress
+        self.lives = Lives(info.output / FILE)
         self.slowness = info.prepared.slowness * platform.arch.slowness
         # Of machines that are not saved; the host key is each one's own.
         key_file = info.scratch / CLIENT_KEY
@@ -185,6 +188,7 @@ class Launcher:
                 continue
             self.progress.say(name, CLONED, limit.elapsed)
             running.append(clone)
+            self._told_up(clone)
             return True
         return False
 
@@ -193,7 +197,9 @@ class Launcher:
         access = clones.access(claim.entry)
         artifacts = self._artifacts(name)
         shutil.copyfile(claim.entry.folder / CONFIG, artifacts / CONFIG)
+        self._told_created(name, wanted, "clone")
         with contextlib.ExitStack() as stack:
+            stack.callback(self.lives.reached, name, "gone")
             spec = wanted.spec.with_networks_of(wanted.networks)
             restored = clones.platform.restore(claim.entry.folder / MACHINE, spec, name, self.info.prepared)
             machine = self._machine(stack.enter_context(restored), access, wanted.spec, artifacts, quiet=QUIET_SECONDS)
@@ -237,13 +243,16 @@ class Launcher:
         )
         artifacts = self._artifacts(name)
         (artifacts / CONFIG).write_bytes(ignition.serialise(ignition.redact(full)))
+        self._told_created(name, wanted, "boot")
         with contextlib.ExitStack() as stack:
+            stack.callback(self.lives.reached, name, "gone")
             spec = wanted.spec.with_networks_of(wanted.networks)
             launched = self.platform.launch(spec, ignition.serialise(full), name, self.info.prepared)
             machine = self._machine(stack.enter_context(launched), boot.access, wanted.spec, artifacts)
             stack.callback(machine.close)
             new = Running(machine, stack.pop_all())
         running.append(new)
+        self.lives.reached(name, "booting")
         self.progress.say(name, "booting")
         return new
 
@@ -257,11 +266,29 @@ class Launcher:
         limit = Deadline(BOOT_SECONDS * self.slowness)
         machine.connect(limit)
         self.progress.say(machine.name, "up", limit.elapsed)
+        self._told_up(running)
 
     # -- both --------------------------------------------------------------------------------------------------------
 
     def _name(self) -> str:
         return f"kola-{self.info.run_id}-{self.platform.context.worker}-{next(self.numbers)}"
+
+    def _told_created(self, name: str, wanted: Wanted, origin: str) -> None:
+        self.lives.reached(
+            name,
+            "created",
+            worker=self.platform.context.worker,
+            origin=origin,
+            updated=self.info.updated,
+            firmware=wanted.spec.firmware,
+            memory_mib=wanted.spec.memory_mib,
+            artifacts=f"machines/{name}",
+        )
+
+    def _told_up(self, running: Running) -> None:
+        name = running.machine.name
+        self.lives.reached(name, "up")
+        self.lives.tell(name, deployment=booted_deployment(running.machine))
 
     def _artifacts(self, name: str) -> Path:
         folder = self.info.output / "machines" / name

@@ -65,6 +65,7 @@ class Meter:
         self._known = store.read()
         self._watched: dict[str, _Watched] = {}  # by the token's id
         self._peaks: dict[str, Peak] = {}
+        self._by_machine: dict[str, float] = {}
         self.cpu: CpuTime | None = None
         self._used = False
         self._failed = False
@@ -88,6 +89,11 @@ class Meter:
         Without knowledge the declaration, and never more than that.
         """
         return self._known.expected_mib(self.kind, self.image, key, declared_mib)
+
+    def peak_mib(self, name: str) -> float | None:
+        """Return the most that a machine was seen to use, in MiB; None if it was not measured."""
+        with self._lock:
+            return self._by_machine.get(name)
 
     def register(self, token: Token, key: str, declared_mib: int, instances: Callable[[], Iterable[Instance]]) -> None:
         """Measure the machines of a test that begins.
@@ -150,6 +156,8 @@ class Meter:
 
     def _count(self, watched: _Watched, usages: dict[str, Usage], seconds: float) -> None:
         peak = Peak(max(usage.memory_mib for usage in usages.values()), watched.declared_mib)
+        for name, usage in usages.items():
+            self._by_machine[name] = max(self._by_machine.get(name, 0.0), usage.memory_mib)
         self._peaks[watched.key] = max(self._peaks.get(watched.key, peak), peak, key=lambda p: p.mib)
         watched.peak_mib = max(watched.peak_mib, sum(usage.memory_mib for usage in usages.values()))
         if watched.peak_mib > watched.token.mib:

@@ -107,6 +107,12 @@ OPTIONS = (
         "which machines to leave running after their test, for 24 h or until 'kola gc' (default: never)",
         choices=KEEP,
     ),
+    Option(
+        "--suite",
+        "kola_suite",
+        "what the tests of this run are together, in its record and for 'kola gate' (default: their folders' names)",
+        "NAME",
+    ),
     Option("--kola-output", "kola_output", "folder for the runs' results and logs (default: kola-runs)", "DIR"),
     Option(
         "--run-name",
@@ -159,6 +165,13 @@ OPTIONS = (
         switch=True,
     ),
     Option("--multiply", "kola_multiply", "run every test that often, and tell how often each passed", "N"),
+    Option(
+        "--sign-key",
+        "kola_sign_key",
+        "sign the results: a private key in a PEM file, or awskms:, gcpkms:, azurekms:, hv:... (needs kola[gate])",
+        "URI",
+    ),
+    Option("--sign-public-key", "kola_sign_public_key", "the public half of a --sign-key that is in no file", "FILE"),
     Option("--warned-fails", "kola_warned_fails", "exit with 77 if nothing failed but something warned", switch=True),
     Option("--owner", "kola_owner", "name that everything created is tagged with (default: the user's)", "NAME"),
 )
@@ -196,6 +209,9 @@ class Settings:
     warned_fails: bool = False
     rerun_failed: bool = False
     multiply: int = 1
+    suite: str = ""
+    sign_key: str = ""
+    sign_public_key: Path | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -289,6 +305,11 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         warned_fails=bool(values["kola_warned_fails"]),
         rerun_failed=bool(values["kola_rerun_failed"]),
         multiply=_times(values["kola_multiply"] or "1"),
+        sign_key=_key(folder, values["kola_sign_key"] or ""),
+        sign_public_key=_existing("--sign-public-key", folder, key)
+        if (key := values["kola_sign_public_key"])
+        else None,
+        suite=_suite(values["kola_suite"] or ""),
     )
 
 
@@ -303,6 +324,20 @@ def _choice(values: dict[str, Any]) -> Choice:
         shard=Shard.parse(values["kola_sharding"]) if values["kola_sharding"] else None,
         internet=not values["kola_no_net"],
     )
+
+
+def _key(folder: Path, uri: str) -> str:
+    """Return where a key is, whatever folder that is told in."""
+    scheme, colon, rest = uri.partition(":")
+    if uri and (not colon or scheme == "file"):
+        return f"file:{(folder / (rest if colon else uri)).resolve()}"
+    return uri
+
+
+def _suite(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        raise ConfigError(f"--suite '{name}': letters, digits and ._- only, at most 63")
+    return name
 
 
 def _times(text: str) -> int:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from kola import __version__
-from kola.results import Outcome, RunRecord, Target, TestRecord
+from kola.lives import FILE, Reader
+from kola.results import FirstFailure, ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
 from kola.tap import to_tap
 from kola.wait import Deadline
 
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from kola.external.sharding import Shard
     from kola.images import Image
+    from kola.platform import Prepared
     from kola.run import RunInfo
 
 OUTCOME = "kola_outcome"
@@ -25,11 +30,21 @@ MACHINE = "kola_machine"
 ARTIFACTS = "kola_artifacts"
 SSH = "kola_ssh"
 FIRST_FAILURE = "kola_first_failure"
+FIRST_PHASE = "kola_first_phase"
+FIRST_MACHINE = "kola_first_machine"
+FIRST_ARTIFACTS = "kola_first_artifacts"
 """Keys of a report's ``user_properties``: the way from a worker to the record and to JUnit. Values are strings."""
+FIRST_TRY = "the first try failed"
+"""Title of the section of a second try's report that shows how the first one failed."""
 
 _WARNED = "warned: "
 """How the reason of an expected failure begins that is a warning."""
 
+_TEXT_LENGTH = 64 * 1024
+"""Characters of what is kept of a failure."""
+_OF_THE_RUN = ("progress.jsonl", "machines.jsonl", "reaper.log")
+"""Files in the run's folder that are of no single machine."""
+_UNREMARKABLE = {Outcome.PASSED, Outcome.FLAKY, Outcome.SKIPPED}
 _SEVERITY = (
     Outcome.NOT_RUN, Outcome.PASSED, Outcome.FLAKY, Outcome.SKIPPED, Outcome.WARNED, Outcome.PROVIDER_ERROR,
     Outcome.FAILED,
@@ -44,30 +59,48 @@ class Recorder:
         info: of the run.
         tapfile: also written at the end, or None.
         name: of the run, if it was given one.
+        suite: what the user calls the tests together; empty: what their folders are called.
+        shard: the share of them that this run has, or None.
     """
 
-    def __init__(self, info: RunInfo, tapfile: Path | None = None, name: str = "") -> None:
+    def __init__(
+        self,
+        info: RunInfo,
+        tapfile: Path | None = None,
+        *,
+        name: str = "",
+        suite: str = "",
+        shard: Shard | None = None,
+    ) -> None:
         self.tapfile = tapfile
         self.path = info.output / "results.json"
-        target = Target(
-            info.platform,
-            info.arch,
-            info.prepared.accelerator,
-            _recorded(info.image),
-            _recorded(info.from_image) if info.from_image else None,
+        self._target = _target(info)
+        self.record = RunRecord(
+            info.run_id,
+            __version__,
+            time.time(),
+            [self._target],
+            suites=[suite] if suite else [],
+            shard=None if shard is None else Share(shard.number, shard.total),
+            name=name,
         )
-        self.record = RunRecord(info.run_id, __version__, time.time(), [target], name=name)
+        self._suite = suite
+        self._machines = Reader(info.output / FILE)
         self._next = Deadline(0)
-        self.record.write(self.path)
+        self._write()
 
     def plan(self, tests: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what was selected (node id -> facts of ``kola.plan.Plan``): all ``not-run`` until a report comes."""
         new = {
-            nodeid: TestRecord(nodeid, **facts) for nodeid, facts in tests.items() if nodeid not in self.record.tests
+            nodeid: TestRecord(nodeid, suite=self._suite or suite_of(nodeid), **facts)
+            for nodeid, facts in tests.items()
+            if nodeid not in self.record.tests
         }
         if new:  # every worker brings the same
             self.record.tests.update(new)
-            self.record.write(self.path)
+            if not self._suite:
+                self.record.suites = sorted({test.suite for test in self.record.tests.values()})
+            self._write()
 
     def report(self, report: pytest.TestReport) -> None:
         """Take one phase of one test."""
@@ -79,6 +112,11 @@ class Recorder:
         test.phases[report.when] = round(report.duration, 3)
         test.duration = round(sum(test.phases.values()), 3)
         test.worker = getattr(report, "worker_id", "main")
+        if report.when == "setup":
+            test.started = round(report.start, 3)
+        if outcome not in _UNREMARKABLE:
+            test.text = _end("\n".join(part for part in (test.text, _text(report)) if part))
+        test.first_failure = test.first_failure or _first_failure(report)
         if not test.reason and not (report.passed and outcome is not Outcome.FLAKY):
             first = dict(report.user_properties).get(FIRST_FAILURE)
             test.reason = f"first: {first}" if outcome is Outcome.FLAKY else reason(report)
@@ -87,7 +125,7 @@ class Recorder:
             if known is not None and str(value) not in known:
                 known.append(str(value))
         if self._next.expired:
-            self.record.write(self.path)
+            self._write()
             self._next = Deadline(1)
 
     def finish(self, exit_code: int, *, complete: bool) -> None:
@@ -95,9 +133,20 @@ class Recorder:
         self.record.finished = time.time()
         self.record.exit_code = exit_code
         self.record.complete = complete
-        self.record.write(self.path)
+        self.record.artifacts = [name for name in _OF_THE_RUN if (self.path.parent / name).exists()]
+        self._write()
         if self.tapfile is not None:
             self.tapfile.write_text(to_tap(self.record))
+
+    def close(self) -> None:
+        """Add what became of machines that ended only with the run; the record stays as it is then."""
+        self._write()
+
+    def _write(self) -> None:
+        self.record.machines = self._machines.read()
+        booted = {m.deployment for m in self.record.machines.values() if not m.updated} - {""}
+        self.record.targets = [replace(self._target, deployments=sorted(booted))]
+        self.record.write(self.path)
 
 
 def report_outcome(report: pytest.TestReport) -> Outcome:
@@ -133,6 +182,52 @@ def _first_line(report: pytest.TestReport) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _recorded(image: Image) -> dict[str, str]:
-    keys = ("reference", "name", "version", "build_id", "stream", "distro", "sha256")
-    return {key: getattr(image, key) for key in keys}
+def suite_of(nodeid: str) -> str:
+    """Return how a test's suite is called if nobody says: as its folder, or the project of one in kola's format."""
+    path, _, name = nodeid.partition("::")
+    if name.startswith("ext."):
+        return name.split(".")[1]
+    return PurePosixPath(path).parent.name or "tests"
+
+
+def _first_failure(report: pytest.TestReport) -> FirstFailure | None:
+    """Return how the first try went wrong, if this is of the second and says so."""
+    said: dict[str, list[str]] = {}
+    for key, value in report.user_properties:
+        said.setdefault(key, []).append(str(value))
+    text = dict(report.sections).get(FIRST_TRY)
+    if text is None or FIRST_FAILURE not in said:
+        return None
+    return FirstFailure(
+        said[FIRST_FAILURE][0],
+        said.get(FIRST_PHASE, [""])[0],
+        _end(text),
+        said.get(FIRST_MACHINE, []),
+        said.get(FIRST_ARTIFACTS, []),
+    )
+
+
+def _text(report: pytest.TestReport) -> str:
+    sections = [f"-- {title}\n{text}" for title, text in report.sections if title != FIRST_TRY]
+    return "\n".join([report.longreprtext, *sections])
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _TEXT_LENGTH else f"[...]\n{text[-_TEXT_LENGTH:]}"
+
+
+def _target(info: RunInfo) -> Target:
+    return Target(
+        info.platform,
+        info.arch,
+        info.prepared.accelerator,
+        _recorded(info.image, info.prepared),
+        _recorded(info.from_image, info.from_prepared) if info.from_image and info.from_prepared else None,
+        firmware=getattr(info.options, "firmware", ""),  # not every platform leaves a choice
+    )
+
+
+def _recorded(image: Image, prepared: Prepared) -> ImageRecord:
+    keys = ("reference", "name", "version", "build_id", "stream", "distro", "sha256", "artifact_sha256")
+    local = image.format != "cloud" and prepared.image_ref == str(image.path)
+    return ImageRecord(**{key: getattr(image, key) for key in keys}, platform_id="" if local else prepared.image_ref)

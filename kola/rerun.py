@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.runner import runtestprotocol
 
-from kola.recording import FIRST_FAILURE, OUTCOME, reason
+from kola.recording import (
+    ARTIFACTS,
+    FIRST_ARTIFACTS,
+    FIRST_FAILURE,
+    FIRST_MACHINE,
+    FIRST_PHASE,
+    FIRST_TRY,
+    MACHINE,
+    OUTCOME,
+    reason,
+)
 from kola.results import Outcome
 
 if TYPE_CHECKING:
@@ -45,17 +55,18 @@ class Reruns:
         self, item: pytest.Item, nextitem: pytest.Item | None, first: pytest.TestReport
     ) -> list[pytest.TestReport]:
         item.stash[AGAIN] = True
-        item.user_properties.clear()
-        item.user_properties.append((FIRST_FAILURE, reason(first)))
+        again = {MACHINE: FIRST_MACHINE, ARTIFACTS: FIRST_ARTIFACTS}
+        of_first = [(again[key], value) for key, value in item.user_properties if key in again]
+        item.user_properties[:] = [(FIRST_FAILURE, reason(first)), (FIRST_PHASE, str(first.when)), *of_first]
         if isinstance(item, pytest.Function):
             item._initrequest()  # noqa: SLF001 - as every plugin that runs a test again
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         flaky = not any(report.failed for report in reports)
         for report in reports:
-            if report.when == "call":
-                report.sections.insert(0, ("the first try failed", _text(first)))
-                if flaky and report.passed:
-                    report.user_properties.append((OUTCOME, Outcome.FLAKY.value))
+            if report.when == "call" or report.failed:
+                report.sections.insert(0, (FIRST_TRY, _text(first)))
+            if report.when == "call" and flaky and report.passed:
+                report.user_properties.append((OUTCOME, Outcome.FLAKY.value))
         return reports
 
 

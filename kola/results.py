@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Outcome(enum.StrEnum):
@@ -85,6 +85,18 @@ def exit_code(pytest_code: int, outcomes: Iterable[Outcome], *, warnings_fail: b
     return next(code for code in PRECEDENCE if code in codes)
 
 
+@dataclass(frozen=True)
+class FirstFailure:
+    """The first try of a test that was run again. ``phase``: ``setup``, ``call`` or ``teardown``."""
+
+    reason: str
+    phase: str = ""
+    text: str = ""
+    """As ``TestRecord.text``."""
+    machines: list[str] = field(default_factory=list)
+    artifacts: list[str] = field(default_factory=list)
+
+
 @dataclass
 class TestRecord:
     """One test. Durations in seconds; paths relative to the folder of ``results.json``."""
@@ -93,12 +105,19 @@ class TestRecord:
 
     nodeid: str
     outcome: Outcome = Outcome.NOT_RUN
+    suite: str = ""
     description: str = ""
     covers: str = ""
+    started: float | None = None
+    """Unix seconds at which its set-up began; of one that was run again, the second try's."""
     duration: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     """Why it was skipped, or the first line of what went wrong."""
+    text: str = ""
+    """What pytest shows of one that did not pass: the error, the checks, the machine's last words; if long, its end."""
+    first_failure: FirstFailure | None = None
+    """With ``--rerun-failed``: how the first try went wrong, also if the second did."""
     machines: list[str] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
@@ -109,25 +128,120 @@ class TestRecord:
 
 
 @dataclass(frozen=True)
+class MachineRecord:
+    """One machine. Moments in unix seconds, None if it did not come to that; memory in MiB.
+
+    Attributes:
+        name: as in ``TestRecord.machines``.
+        worker: the process that made it.
+        origin: ``boot``, or ``clone`` of a machine that was booted before.
+        updated: whether it booted the image of ``--from-image``.
+        firmware: that it was asked to boot by; empty for the platform's own.
+        deployment: OSTree checksum of what it had booted when SSH answered first, read in it; empty if it is not known.
+        created: the platform was asked for it.
+        booting: it ran.
+        up: SSH answered.
+        gone: it was no more.
+        memory_mib: of the machine.
+        peak_mib: the most that it was seen to use of the host; None where that is not measured.
+        kept: whether it went on after the run (``--keep-machines``); ``gone`` is when the run let go of it then.
+        artifacts: its folder, relative to the folder of ``results.json``.
+    """
+
+    name: str
+    worker: str = ""
+    origin: str = "boot"
+    updated: bool = False
+    firmware: str = ""
+    deployment: str = ""
+    created: float | None = None
+    booting: float | None = None
+    up: float | None = None
+    gone: float | None = None
+    memory_mib: int = 0
+    peak_mib: float | None = None
+    kept: bool = False
+    artifacts: str = ""
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """Seconds from power-on until SSH answered; None of a clone, and of one that did not get there."""
+        if self.origin != "boot" or self.booting is None or self.up is None:
+            return None
+        return self.up - self.booting
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What was booted, as in ``kola.images.Image``; ``sha256`` is of the image file as it was booted, never packed.
+
+    Attributes:
+        artifact_sha256: of the file as it was published, which may be packed; empty if it is not known.
+        platform_id: what a cloud calls it, such as an AMI; empty where the file itself is booted.
+    """
+
+    reference: str
+    name: str = ""
+    version: str = ""
+    build_id: str = ""
+    stream: str = ""
+    distro: str = ""
+    sha256: str = ""
+    artifact_sha256: str = ""
+    platform_id: str = ""
+
+
+@dataclass(frozen=True)
 class Target:
-    """One platform, architecture and image that the run was about; and the image of ``--from-image``, if there is."""
+    """One platform, architecture and image that the run was about.
+
+    Attributes:
+        platform: as given to ``--platform``.
+        arch: rpm spelling.
+        accelerator: ``kvm``, ``tcg``, ``cloud``...
+        image: of ``--image``.
+        from_image: of ``--from-image``, if there is one.
+        firmware: that machines boot by where a test does not say; empty where the platform leaves no choice.
+        deployments: the OSTree checksums that machines of ``image`` had booted, sorted; one, if all is well.
+    """
 
     platform: str
     arch: str
     accelerator: str
-    image: Mapping[str, Any]
-    from_image: Mapping[str, Any] | None = None
+    image: ImageRecord
+    from_image: ImageRecord | None = None
+    firmware: str = ""
+    deployments: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Tells it from the other targets of a build: ``qemu x86_64 uefi``."""
+        return " ".join(part for part in (self.platform, self.arch, self.firmware) if part)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The run had share ``number`` of ``total`` of the tests (``--sharding``), from 1 on."""
+
+    number: int
+    total: int
 
 
 @dataclass
 class RunRecord:
-    """One run. Times in unix seconds."""
+    """One run, or the merged record of several that had a share each. Times in unix seconds."""
 
     run_id: str
     kola_version: str
     started: float
     targets: list[Target] = field(default_factory=list)
     tests: dict[str, TestRecord] = field(default_factory=dict)
+    machines: dict[str, MachineRecord] = field(default_factory=dict)
+    suites: list[str] = field(default_factory=list)
+    """What ``--suite`` names, or the folders of the selected tests."""
+    shard: Share | None = None
+    artifacts: list[str] = field(default_factory=list)
+    """Of the run itself, relative to the folder of ``results.json``."""
     finished: float | None = None
     complete: bool = False
     """False while the run goes on, and for ever when it was cut short."""
@@ -151,8 +265,12 @@ class RunRecord:
             "finished": None if self.finished is None else round(self.finished, 3),
             "complete": self.complete,
             "exit_code": self.exit_code,
+            "suites": self.suites,
+            "shard": None if self.shard is None else dataclasses.asdict(self.shard),
             "targets": [dataclasses.asdict(target) for target in self.targets],
             "counts": self.counts(),
+            "artifacts": self.artifacts,
+            "machines": [dataclasses.asdict(machine) for _, machine in sorted(self.machines.items())],
             "tests": [dataclasses.asdict(test) for _, test in sorted(self.tests.items())],
         }
 
@@ -170,18 +288,70 @@ def read(path: Path) -> RunRecord:
         ConfigError: no such file, not JSON, another schema, a missing or unknown key.
     """
     try:
-        data = json.loads(path.read_text())
+        text = path.read_bytes()
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}") from e
+    return parse(text, str(path))
+
+
+def parse(text: bytes, source: str) -> RunRecord:
+    """Return the record of a file's content.
+
+    Args:
+        text: of the file.
+        source: names it in messages.
+
+    Raises:
+        ConfigError: as ``read``; and its counts are not those of its tests, or a test or machine is there twice.
+    """
+    try:
+        data = json.loads(text)
     except ValueError as e:
-        raise ConfigError(f"{path}: not a whole JSON document: {e}") from e
+        raise ConfigError(f"{source}: not a whole JSON document: {e}") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else None
-        raise ConfigError(f"{path}: schema {found!r} is not known; this version reads {SCHEMA}")
-    data = {key: value for key, value in data.items() if key not in {"schema", "counts"}}
+        raise ConfigError(f"{source}: schema {found!r} is not known; this version reads {SCHEMA}")
     try:
-        tests = [TestRecord(**{**test, "outcome": Outcome(test["outcome"])}) for test in data.pop("tests")]
-        targets = [Target(**target) for target in data.pop("targets")]
-        return RunRecord(**data, targets=targets, tests={test.nodeid: test for test in tests})
-    except (TypeError, KeyError, ValueError) as e:
-        raise ConfigError(f"{path}: not a results record of schema {SCHEMA}: {e}") from e
+        record = _record({key: value for key, value in data.items() if key not in {"schema", "counts"}})
+        wrong = record.counts() != data["counts"] or len(record.tests) != len(data["tests"])
+    except (TypeError, KeyError, ValueError, AttributeError) as e:
+        raise ConfigError(f"{source}: not a results record of schema {SCHEMA}: {e}") from e
+    if wrong or len(record.machines) != len(data["machines"]):
+        raise ConfigError(f"{source}: contradicts itself: counts, or a test or machine that is there twice")
+    return record
+
+
+def _record(data: dict[str, Any]) -> RunRecord:
+    tests = [_test(test) for test in data.pop("tests")]
+    machines = [MachineRecord(**machine) for machine in data.pop("machines")]
+    targets = [_target(target) for target in data.pop("targets")]
+    shard = data.pop("shard")
+    return RunRecord(
+        **data,
+        targets=targets,
+        tests={test.nodeid: test for test in tests},
+        machines={machine.name: machine for machine in machines},
+        shard=None if shard is None else Share(**shard),
+    )
+
+
+def _test(data: Mapping[str, Any]) -> TestRecord:
+    first = data["first_failure"]
+    return TestRecord(
+        **{
+            **data,
+            "outcome": Outcome(data["outcome"]),
+            "first_failure": None if first is None else FirstFailure(**first),
+        }
+    )
+
+
+def _target(data: Mapping[str, Any]) -> Target:
+    from_image = data["from_image"]
+    return Target(
+        **{
+            **data,
+            "image": ImageRecord(**data["image"]),
+            "from_image": None if from_image is None else ImageRecord(**from_image),
+        }
+    )

@@ -72,6 +72,11 @@ class RunInfo:
         """Where workers attach to the process that cleans up after the run."""
         return self.scratch / SOCKET
 
+    @property
+    def updated(self) -> bool:
+        """Whether this is the run as tests of updates see it."""
+        return self.image is self.from_image
+
     def for_updates(self) -> RunInfo:
         """Return the run as tests of updates see it: its image is the one to update from."""
         if self.from_image is None or self.from_prepared is None:

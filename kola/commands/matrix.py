@@ -40,7 +40,12 @@ MOST_GITHUB = 256
 """Jobs that GitHub Actions makes of one matrix. Source: its limits for workflows."""
 CORES_PER_JOB = 4
 SCHEMA = 1
-_FORWARDED = {"kola_image_url": "--image-url", "kola_image_keys": "--image-keys"}
+_FORWARDED = {
+    "kola_image_url": "--image-url",
+    "kola_image_keys": "--image-keys",
+    "kola_sign_key": "--sign-key",
+    "kola_sign_public_key": "--sign-public-key",
+}
 """Options that each pytest of ``run`` gets, too; they do not change what is tested."""
 
 

@@ -46,4 +46,4 @@ def test_a_rehearsed_cell(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr + (log.read_text() if log.exists() else "")
     record = read(tmp_path / "out" / JOB / "results.json")
     assert (record.name, record.complete, record.targets[0].platform) == (JOB, True, "aws")
-    assert record.targets[0].image["reference"].startswith("cloud:")
+    assert record.targets[0].image.reference.startswith("cloud:")

@@ -17,7 +17,7 @@ import pytest
 
 from kola.arch import host_arch
 from kola.needs import MACHINE_OVERHEAD_MIB
-from kola.results import Outcome, RunRecord, Target, TestRecord, read
+from kola.results import ImageRecord, Outcome, RunRecord, Target, TestRecord, read
 from tests.simulation.guest import TAG
 from tests.simulation.platform import LAUNCHES
 from tests.simulation.scenario import Scenario
@@ -149,7 +149,7 @@ def test_the_longest_of_earlier_runs_is_first(tmp_path: Path) -> None:
         TestRecord(f"{SUITE}::test_it[{name}]", Outcome.PASSED, phases={"call": seconds})
         for name, seconds in durations.items()
     ]
-    target = Target("tests.simulation.platform:Simulated", host_arch().name, "simulated", {})
+    target = Target("tests.simulation.platform:Simulated", host_arch().name, "simulated", ImageRecord("x"))
     record = RunRecord("earlier", "", 0, [target], {test.nodeid: test for test in records})
     record.write(earlier / "results.json")
     run = simulate(tmp_path, tests=10, workers=2, budget=4 * (256 + MACHINE_OVERHEAD_MIB), limit=120)

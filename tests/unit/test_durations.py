@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kola.durations import LOOKED_AT, RUNS, Durations, read_durations
-from kola.results import Outcome, RunRecord, Target, TestRecord
+from kola.results import ImageRecord, Outcome, RunRecord, Target, TestRecord
 
 TARGET = {"platform": "qemu", "arch": "x86_64", "accelerator": "tcg"}
 
@@ -22,7 +22,11 @@ def write_run(folder: Path, name: str, *tests: TestRecord, **target: str) -> Pat
     run.mkdir(parents=True)
     wanted = {**TARGET, **target}
     run_record = RunRecord(
-        name, "0", 0.0, [Target(image={}, from_image=None, **wanted)], {test.nodeid: test for test in tests}
+        name,
+        "0",
+        0.0,
+        [Target(wanted["platform"], wanted["arch"], wanted["accelerator"], ImageRecord("testos"))],
+        {test.nodeid: test for test in tests},
     )
     run_record.write(run / "results.json")
     return run / "results.json"

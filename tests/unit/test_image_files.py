@@ -35,6 +35,7 @@ def test_whole_images_are_accepted(name: str, disks: dict[str, Path], tmp_path: 
         format="raw" if name == "raw" else "qcow2",
         sha256=sha256(disks[name]),
         reference=str(disks[name]),
+        artifact_sha256=sha256(disks[name]),
     )
 
 

@@ -55,6 +55,7 @@ def test_test_os(disks: dict[str, Path], tmp_path: Path) -> None:
         stream="dev",
         ignition_max="3.3.0",
         capabilities=frozenset({"ostree", "podman"}),
+        artifact_sha256=sha256(disks["plain"]),
     )
     assert get(build, tmp_path) == replace(get("testos", tmp_path), reference=str(build))
 
@@ -85,6 +86,7 @@ def test_sidecar_of_a_compressed_file_has_the_digest_of_that_file(disks: dict[st
     metadata(tmp_path, "my.qcow2.gz.image.json", name="own", sha256=sha256(packed))
     image = get(packed, tmp_path)
     assert (image.name, image.sha256) == ("own", sha256(disks["plain"]))
+    assert image.artifact_sha256 == sha256(packed)
 
 
 def test_digest_that_does_not_fit(disks: dict[str, Path], tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LAYERS = {
     "external": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
+    "gate": LEAVES,
     "filelock": LEAVES,
     "guest": LEAVES,
     "hostports": LEAVES,
@@ -50,6 +51,7 @@ LAYERS = {
     "keys": LEAVES,
     "killing": LEAVES,
     "ledger": LEAVES,
+    "lives": LEAVES,
     "matrix": LEAVES,
     "metadata": LEAVES,
     "needs": LEAVES,
@@ -63,10 +65,12 @@ LAYERS = {
     "releases": LEAVES,
     "results": LEAVES,
     "retry": LEAVES,
+    "shards": LEAVES,
     "signature": LEAVES,
     "services": LEAVES,
     "slots": LEAVES,
     "sources": LEAVES,
+    "statement": LEAVES,
     "spec": LEAVES,
     "tap": LEAVES,
     "text": LEAVES,
@@ -91,6 +95,7 @@ LAYERS = {
     "wire": BASE,
     # Machines and the run that they belong to.
     "clones": RUN,
+    "deployment": RUN,
     "flight": RUN,
     "health": RUN,
     "launcher": RUN,
@@ -142,7 +147,9 @@ PYTEST = {
 FOR_DRIVERS = {"cloud", "platform", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
 
-DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml"}
+STATEMENTS = {"google", "in_toto_attestation", "securesystemslib"}
+"""Of the extra ``kola[gate]``, for ``kola.statement`` alone."""
+DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *STATEMENTS}
 """What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it.
 
 ``_pytest`` is for running a test again, for which pytest has no public name.
@@ -195,6 +202,8 @@ def kola_problem(module: str, name: str) -> str | None:
         return f"'{module}' must not know pytest"
     if top in {"platforms", "rehearsal", "tests", "ci", "conftest"}:
         return f"kola must not import {top}: drivers are found by name"
+    if top in STATEMENTS and module != "statement":
+        return f"{top} is for kola.statement alone"
     if top not in sys.stdlib_module_names | DEPENDENCIES:
         return f"{top} is no dependency of kola"
     return None

@@ -85,7 +85,7 @@ def test_a_job_of_pytest() -> None:
     job = small().cells[3].jobs[1]
     assert shlex.join(job.command("out")) == (
         "pytest --platform=qemu --arch=x86_64 --image=stream:testing -P accelerator=kvm -P tpm=yes -P firmware=uefi "
-        "-E ../project --sharding=hash:2/2 -k 'not slow' "
+        "-E ../project --suite=project --sharding=hash:2/2 -k 'not slow' "
         "--kola-output=out --run-name=testing.qemu.x86_64.project.uefi.2of2 -n auto"
     )
 
@@ -93,7 +93,7 @@ def test_a_job_of_pytest() -> None:
 def test_a_job_of_a_rehearsed_cloud() -> None:
     job = small().cells[-1].jobs[0]
     assert shlex.join(job.command("out")) == (
-        "kola rehearse --image=stream:stable --arch=x86_64 aws -- --arch=x86_64 tests/basic "
+        "kola rehearse --image=stream:stable --arch=x86_64 aws -- --arch=x86_64 --suite=basic tests/basic "
         "--kola-output=out --run-name=stable.cloud.x86_64.basic -n 3"
     )
 

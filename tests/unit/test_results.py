@@ -6,13 +6,31 @@ from pathlib import Path
 import pytest
 
 from kola.errors import ConfigError
-from kola.results import ExitCode, Outcome, RunRecord, Target, TestRecord, exit_code, read
+from kola.results import (
+    ExitCode,
+    FirstFailure,
+    ImageRecord,
+    MachineRecord,
+    Outcome,
+    RunRecord,
+    Share,
+    Target,
+    TestRecord,
+    exit_code,
+    read,
+)
 
 
 def record() -> RunRecord:
-    target = Target("qemu", "x86_64", "tcg", {"reference": "testos", "sha256": "0" * 64})
-    run = RunRecord("abcd1234", "0.1.0", 1000.0, [target])
-    run.tests["a.py::one"] = TestRecord("a.py::one", Outcome.PASSED, duration=1.5, machines=["kola-abcd1234-main-1"])
+    image = ImageRecord("testos", sha256="0" * 64)
+    target = Target("qemu", "x86_64", "tcg", image, image, "bios", ["1" * 64])
+    run = RunRecord("abcd1234", "0.1.0", 1000.0, [target], suites=["basic"], shard=Share(1, 2))
+    machine = MachineRecord("kola-abcd1234-main-1", booting=1000.5, up=1003.0, deployment="1" * 64)
+    run.machines[machine.name] = machine
+    first = FirstFailure("why", "call", "all of it", [machine.name], ["machines/kola-abcd1234-main-1"])
+    run.tests["a.py::one"] = TestRecord(
+        "a.py::one", Outcome.FLAKY, "basic", duration=1.5, first_failure=first, machines=[machine.name]
+    )
     run.tests["a.py::two"] = TestRecord("a.py::two")
     return run
 
@@ -26,17 +44,23 @@ def test_a_record_survives_the_way_through_the_file(tmp_path: Path) -> None:
 
 def test_what_was_not_run_is_counted_as_that() -> None:
     assert record().counts() == {
-        "passed": 1, "failed": 0, "flaky": 0, "warned": 0, "skipped": 0, "provider-error": 0, "not-run": 1,
+        "passed": 0, "failed": 0, "flaky": 1, "warned": 0, "skipped": 0, "provider-error": 0, "not-run": 1,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.update(schema=99), "schema 99 is not known; this version reads 1"),
-        (lambda data: data.pop("run_id"), "not a results record of schema 1"),
-        (lambda data: data["tests"][0].update(outcome="fine"), "not a results record of schema 1: 'fine'"),
-        (lambda data: data["tests"][0].update(colour="blue"), "not a results record of schema 1"),
+        (lambda data: data.update(schema=1), "schema 1 is not known; this version reads 2"),
+        (lambda data: data.pop("run_id"), "not a results record of schema 2"),
+        (lambda data: data["tests"][0].update(outcome="fine"), "not a results record of schema 2: 'fine'"),
+        (lambda data: data["tests"][0].update(colour="blue"), "not a results record of schema 2"),
+        (lambda data: data["targets"][0]["image"].update(size=1), "not a results record of schema 2"),
+        (lambda data: data["machines"][0].pop("name"), "not a results record of schema 2"),
+        (lambda data: data.update(tests=[1]), "not a results record of schema 2"),
+        (lambda data: data["tests"].pop(), "contradicts itself"),
+        (lambda data: data["tests"].append(data["tests"][0]), "contradicts itself"),
+        (lambda data: data["machines"].append(data["machines"][0]), "contradicts itself"),
     ],
 )
 def test_another_record_is_refused(tmp_path: Path, change: object, message: str) -> None:
@@ -76,3 +100,10 @@ def test_a_truncated_record_is_refused(tmp_path: Path) -> None:
 )
 def test_exit_codes(pytest_code: int, outcomes: list[Outcome], warnings_fail: bool, expected: int) -> None:  # noqa: FBT001
     assert exit_code(pytest_code, outcomes, warnings_fail=warnings_fail) == expected
+
+
+def test_only_a_boot_has_a_boot_time() -> None:
+    booted = MachineRecord("m", booting=10.0, up=12.5)
+    assert booted.boot_seconds == 2.5
+    assert MachineRecord("m", origin="clone", booting=10.0, up=12.5).boot_seconds is None
+    assert MachineRecord("m", booting=10.0).boot_seconds is None
