@@ -166,6 +166,7 @@ class CloudContract(PlatformContract):
             self.sweep(cloud)
             assert cloud.left() == []
         failed: list[str] = []
+        met = 0
         for index in range(len(calls)):
             faults.clear()
             faults.inject(trouble, after=index)
@@ -175,6 +176,7 @@ class CloudContract(PlatformContract):
                 failed.append(f"{index} {calls[index]}: {e}")
             # How often a machine is looked at is a matter of time: the last ones may not have been needed.
             assert len(faults.log) > index or index >= len(calls) - 2, f"only {len(faults.log)} calls"
+            met += len(faults.log) > index
             faults.clear()
             self.sweep(cloud)
             assert cloud.left() == [], f"after {trouble} at call {index} ({calls[index]})"
@@ -182,7 +184,7 @@ class CloudContract(PlatformContract):
         if trouble is Trouble.LOST:
             assert failed == []
         else:
-            assert len(failed) >= len(calls) - 3
+            assert len(failed) >= met - 3, failed
 
     @pytest.mark.parametrize(
         "trouble",

@@ -9,6 +9,7 @@ import random
 import re
 import resource
 import subprocess
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -172,6 +173,16 @@ class TestGcp(CloudContract):
         assert gzip.decompress(requests.get(url, timeout=10).content) == IGNITION
         assert requests.get(url.replace("kola/run1", "kola/run2"), timeout=10).status_code == 403
         assert requests.get(url.partition("?")[0], timeout=10).status_code >= 400
+
+    def test_no_call_is_made_that_nobody_waits_for(self, cloud: Cloud) -> None:
+        cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS)
+        cloud.rehearsal.faults.clear()
+        cloud.driver().find(RUN)
+        for thread in threading.enumerate():
+            if "_fetch_background" in thread.name:  # the SDK's
+                thread.join(10)
+        assert "objects.list" in cloud.rehearsal.faults.log
+        assert "buckets.get" not in cloud.rehearsal.faults.log
 
     # -- upload ------------------------------------------------------------------------------------------------------
 
