@@ -22,6 +22,7 @@ COMMANDS = {
     "sign": "sign",
     "gc": "gc",
     "matrix": "matrix",
+    "report": "report",
 }
 """Name -> module of ``kola.commands``."""
 

@@ -83,6 +83,7 @@ LAYERS = {
     "jobs": BASE,
     "options": BASE,
     "platform": BASE,
+    "report": BASE,
     "selection": BASE,
     "shell": BASE,
     "ssh": BASE,
@@ -143,7 +144,9 @@ FOR_DRIVERS = {"platform", "retry", "images"}
 
 STATEMENTS = {"google", "in_toto_attestation", "securesystemslib"}
 """Of the extra ``kola[gate]``, for ``kola.statement`` alone."""
-DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *STATEMENTS}
+REPORTS = {"boto3", "botocore", "jinja2", "markupsafe"}
+"""Of the extras ``kola[report]`` and ``kola[s3]``, for ``kola.report`` alone."""
+DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *STATEMENTS, *REPORTS}
 """What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it.
 
 ``_pytest`` is for running a test again, for which pytest has no public name.
@@ -198,6 +201,8 @@ def kola_problem(module: str, name: str) -> str | None:
         return f"kola must not import {top}: drivers are found by name"
     if top in STATEMENTS and module != "statement":
         return f"{top} is for kola.statement alone"
+    if top in REPORTS and module != "report":
+        return f"{top} is for kola.report alone"
     if top not in sys.stdlib_module_names | DEPENDENCIES:
         return f"{top} is no dependency of kola"
     return None
