@@ -19,8 +19,9 @@ MARGIN = 1.0
 """Seconds before and after a test that its journal is shown for, too."""
 
 _NEVER_THE_SAME = re.compile(r"0x[0-9a-fA-F]+|[0-9a-fA-F]{8,}|\d+")
-_HEAD = re.compile(r"^[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d\.\d{3} \S* ")
-"""Moment and host name of ``JournalEntry.short``."""
+_HEAD = re.compile(r"^[A-Z][a-z]{2} \d\d (\d\d:\d\d:\d\d\.\d{3}) \S* ")
+"""Moment and host name of ``JournalEntry.short``: beside a failure, all is of one day and machine."""
+_TIME = re.compile(r"^\d\d:\d\d:\d\d\.\d{3} ")
 _LEVELS = {0: "e", 1: "e", 2: "e", 3: "e", 4: "w"}
 """Priority -> error, warning."""
 
@@ -95,7 +96,7 @@ def journal_of(data: bytes, window: tuple[float, float] | None, *, whole: bool) 
         whole: whether that is all of the journal.
     """
     entries = journal.parse(data.decode(errors="replace"))
-    texts = [entry.short().rstrip().split("\n") for entry in entries]
+    texts = [_HEAD.sub(r"\1 ", entry.short()).rstrip().split("\n") for entry in entries]
     safe = iter(without_keys([line for text in texts for line in text]))  # each line of a key may be an entry
     told = [(entry, [next(safe) for _ in text]) for entry, text in zip(entries, texts, strict=True)]
     told = [(entry, text) for entry, text in told if journal.telling([entry], 1)]
@@ -128,4 +129,4 @@ def _is_in(entry: journal.JournalEntry, window: tuple[float, float]) -> bool:
 
 def _key(text: str) -> str:
     """Return what two lines that say the same have in common."""
-    return _NEVER_THE_SAME.sub("#", _HEAD.sub("", text))
+    return _NEVER_THE_SAME.sub("#", _TIME.sub("", text))

@@ -130,7 +130,11 @@ def render(
     """
     template = environment().get_template("page.html")
     told = {problem.id for problem in report.problems}
-    timelines = [(run, timeline_of(run.record, ignition(run), _linker(run, told))) for run in report.runs]
+    order = [id(problem.run) for problem in report.problems]
+    timelines = [
+        (run, timeline_of(run.record, ignition(run), _linker(run, told)))
+        for run in sorted(report.runs, key=lambda run: order.index(id(run)) if id(run) in order else len(order))
+    ]
     room, known = FOR_LOGS, dict[str, Logs]()
     while True:
         contents = _Contents(link, room)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LABEL, WIDTH, ROW, TOP = 96, 1100, 26, 26
 """Pixels: of the names at the left, of all, of a row, above the first."""
 INSET = 4
+ROOM = 50
+"""Pixels of the name of a moment."""
 LEAST = 2.0
 """Pixels of the shortest bar."""
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -198,9 +200,10 @@ def _memory(machine: MachineRecord) -> str:
 def _ticks(scale: _Scale) -> tuple[Tick, ...]:
     length = scale.end - scale.start
     step = next((step for step in _TICKS if length / step <= _MOST_TICKS), max(_TICKS[-1], int(length / _MOST_TICKS)))
-    return tuple(
+    ticks = (
         Tick(scale.x(scale.start + number * step), clock(number * step)) for number in range(int(length // step) + 1)
     )
+    return tuple(tick for tick in ticks if tick.x < WIDTH - ROOM)
 
 
 def clock(seconds: float) -> str:

@@ -49,7 +49,10 @@ function applyFilter() {
     problem.hidden = !show;
     problems += show;
   }
-  for (const gap of $$(".gap")) gap.hidden = !wanted(gap.dataset) || Boolean(state.outcome.size && !state.outcome.has("not-run"));
+  for (const gap of $$(".gap")) {
+    const show = wanted(gap.dataset) && (!state.outcome.size || state.outcome.has("not-run")) && said(gap.dataset.text, words);
+    gap.hidden = !show;
+  }
   let tests = 0;
   for (const row of $$("#tests tbody tr")) {
     const cells = $$("td[data-outcome]", row).filter(cell =>
@@ -103,7 +106,7 @@ async function fill(panel) {
     lines.append(element);
   }
   log.replaceChildren(lines);
-  const interesting = $(".line.error.new", log) || (panel.dataset.end ? log.lastElementChild : null);
+  const interesting = $(".line.error.new", log) || $(".line.new", log) || (panel.dataset.end ? log.lastElementChild : null);
   if (interesting) log.scrollTop = interesting.offsetTop - log.offsetTop - log.clientHeight / 2;
 }
 function select(tab, focus) {
@@ -117,6 +120,12 @@ function select(tab, focus) {
   }
   if (focus) tab.focus();
 }
+function choose(tab, focus) {  // and the same log of the other side
+  select(tab, focus);
+  const other = tab.closest(".side") === $(".bad-side", tab.closest(".problem")) ? ".good-side" : ".bad-side";
+  const twin = $$(`${other} [role=tab]`, tab.closest(".problem")).find(one => one.dataset.label === tab.dataset.label);
+  if (twin) select(twin);
+}
 function turn(event) {
   const tabs = $$("[role=tab]", event.currentTarget);
   const step = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
@@ -124,7 +133,7 @@ function turn(event) {
   event.preventDefault();
   const at = tabs.indexOf(document.activeElement);
   const next = Math.abs(step) === 1 ? (at + step + tabs.length) % tabs.length : step < 0 ? 0 : tabs.length - 1;
-  select(tabs[next], true);
+  choose(tabs[next], true);
 }
 function opened(problem) {
   for (const tab of $$("[role=tab][aria-selected=true]", problem)) fill(document.getElementById(tab.getAttribute("aria-controls")));
@@ -177,12 +186,12 @@ document.addEventListener("DOMContentLoaded", () => {
     const box = $(".only", problem);
     if (box) box.addEventListener("change", () => onlyNew(problem, box.checked));
   }
-  for (const tab of $$("[role=tab]")) tab.addEventListener("click", () => select(tab));
+  for (const tab of $$("[role=tab]")) tab.addEventListener("click", () => choose(tab));
   for (const list of $$("[role=tablist]")) list.addEventListener("keydown", turn);
   $("#keys").addEventListener("click", () => $("#help").showModal());
   document.addEventListener("keydown", pressed);
   window.addEventListener("hashchange", () => { readAddress(); applyFilter(); goThere(); });
   readAddress();
   applyFilter();
-  goThere();
 });
+window.addEventListener("load", () => requestAnimationFrame(goThere));  // after the browser's own way to the place
