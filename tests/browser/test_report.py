@@ -7,9 +7,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from kola.cli import main
 from kola.httpd import HttpServer
@@ -22,7 +23,7 @@ from kola.report.stores import open_store
 from tests.unit.report.hostile import BREAKERS, write_hostile
 from tests.unit.report.nightly import write_nightly
 
-SIZES = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 420, "height": 900}}
+SIZES: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 420, "height": 900}}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_a_cell_of_the_matrix_leads_to_its_tests(report: Page) -> None:
     assert names(report) == ["test_rootless"]
     assert "suite=containers" in report.url
     assert report.locator(".matrix a[aria-current=true]").count() == 1
-    assert "Only testing-devel · qemu x86_64 bios · containers." in report.locator(".status").inner_text()
+    assert "Only testing-devel · qemu x86_64 bios · containers." in report.locator("#status").inner_text()
     assert len(visible(report, "#tests tbody tr")) == 2
     report.go_back()
     assert names(report) == ALL
@@ -154,6 +155,7 @@ def test_logs_are_unpacked_side_by_side(report: Page) -> None:
     new = bad.locator(".new").all_inner_texts()
     assert len(new) == 3
     assert "dns-mgr: could not open /etc/resolv.conf" in new[1]
+    expect(bad.locator(".new").nth(1)).to_be_in_viewport()  # found without scrolling
     assert good.locator(".new").count() == 0
     assert "dns-mgr" not in good.inner_text()
     # Only what is new, by the box and by the key.
@@ -206,7 +208,7 @@ def test_focus_goes_from_the_top_to_the_problems(report: Page) -> None:
     report.keyboard.press("Tab")
     assert report.evaluate("document.activeElement.className") == "skip"
     report.keyboard.press("Enter")
-    assert report.evaluate("document.activeElement.id") == "problems"
+    report.wait_for_function("() => state.at === 'problems' && document.activeElement.id === 'problems'")
     report.keyboard.press("Tab")
     assert report.evaluate("document.activeElement.tagName") == "SUMMARY"
 
@@ -243,7 +245,7 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(browser: Browser, nights: Path, scheme: str) -> None:
+def test_text_can_be_read(browser: Browser, nights: Path, scheme: Literal["light", "dark"]) -> None:
     """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1 at the least, in both themes."""
     context = browser.new_context(viewport=SIZES["wide"], color_scheme=scheme)
     page = context.new_page()
@@ -311,6 +313,8 @@ def test_hostile_content_does_nothing(page: Page, tmp_path: Path) -> None:
     assert page.locator("img, textarea, svg[onload]").count() == 0
     assert names(page)[0].startswith("test_x[<script>window.owned=1</script>")
     assert any(BREAKERS[1] in text for text in page.locator(".log").all_inner_texts())
+    page.set_viewport_size(SIZES["narrow"])
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
 
 
 def test_hostile_addresses_do_nothing(report: Page) -> None:

@@ -69,7 +69,7 @@ function applyFilter() {
   const active = place || state.outcome.size || state.q;
   $("#place").textContent = place ? `Only ${place}. ` : "";
   $("#found").textContent = active ? `${problems} of ${$$(".problem").length} problems, ${tests} of ${$$("#tests tbody tr").length} tests.` : "";
-  $("#clear").hidden = !active;
+  $("#status").hidden = !active;
   for (const link of $$(".matrix a")) {
     const here = ["stream", "target", "suite"].every(name => link.dataset[name] === state[name]);
     if (here) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
@@ -107,7 +107,7 @@ async function fill(panel) {
   }
   log.replaceChildren(lines);
   const interesting = $(".line.error.new", log) || $(".line.new", log) || (panel.dataset.end ? log.lastElementChild : null);
-  if (interesting) log.scrollTop = interesting.offsetTop - log.offsetTop - log.clientHeight / 2;
+  if (interesting) log.scrollTop = interesting.offsetTop - log.clientHeight / 2;
 }
 function select(tab, focus) {
   for (const other of $$("[role=tab]", tab.parentElement)) {

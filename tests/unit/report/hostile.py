@@ -33,6 +33,6 @@ def write_hostile(folder: Path) -> Path:
     flaky = End(Outcome.FLAKY, end.reason, first=f"E   {text}\nE   {end.reason}")
     hostile = Nightly(folder, stream=BREAKERS[0] + "testing", lines=2)
     suite = "basic"
-    names = (NAME, NAME + "2", NAME + "3")
+    names = (NAME, f"{NAME}2 password={SECRET}", f"{NAME}3 password={SECRET}")
     skipped = End(Outcome.SKIPPED, end.reason)
     return hostile.run(0, TARGETS[0], suite, {names[0]: end, names[1]: flaky, names[2]: skipped}, names=names)
