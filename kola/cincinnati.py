@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kola.errors import ConfigError
 
@@ -121,6 +121,33 @@ class Graph:
         """Return what goes over the wire."""
         nodes = [{"version": n.version, "metadata": dict(n.metadata), "payload": n.payload} for n in self.nodes]
         return json.dumps({"nodes": nodes, "edges": self.edges}, indent=2).encode()
+
+
+def parse_graph(text: bytes, source: str) -> Graph:
+    """Read a graph as it goes over the wire; ``Node.rollout`` is not read back.
+
+    Args:
+        text: of the answer, or of a file with it.
+        source: names it in messages.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        data = json.loads(text)
+        nodes = tuple(_read_node(node) for node in data["nodes"])
+        edges = tuple(Edge(int(start), int(end)) for start, end in data["edges"])
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ConfigError(f"{source}: no update graph: {e!r}") from e
+    if any(not 0 <= end < len(nodes) for edge in edges for end in edge):
+        raise ConfigError(f"{source}: no update graph: an edge of a node that is not there")
+    return Graph(nodes, edges)
+
+
+def _read_node(node: Mapping[str, Any]) -> Node:
+    metadata = {str(key): str(value) for key, value in node["metadata"].items()}
+    int(metadata[AGE_INDEX])
+    return Node(str(node["version"]), str(node["payload"]), metadata)
 
 
 def graph_of(releases: Iterable[Release], *, oci: bool) -> Graph:

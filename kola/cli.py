@@ -20,7 +20,9 @@ COMMANDS = {
     "image": "image",
     "check-console": "check_console",
     "sign": "sign",
+    "gate": "gate",
     "gc": "gc",
+    "rehearse": "rehearse",
     "matrix": "matrix",
     "report": "report",
 }

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _SHOW = """\
 read -r line </proc/cmdline
 for word in $line; do
-    case $word in ostree=*) readlink -f "${word#ostree=}" || sudo -n readlink -f "${word#ostree=}" ;; esac
+    [[ $word == ostree=* ]] || continue
+    path=${word#ostree=}
+    readlink -e "/sysroot$path" || readlink -e "$path" || sudo -n readlink -e "/sysroot$path"
 done
 """
 _FOLDER = re.compile(r"/deploy/(?P<checksum>[0-9a-f]{64})\.\d+$", re.MULTILINE)

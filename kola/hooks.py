@@ -335,7 +335,8 @@ class MachineHooks:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Provider errors in full, kept machines with their SSH lines, and where everything is."""
         if self.recorder is not None:
-            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()))
+            bill = () if self._flight is None else self._flight.platform.summary()
+            terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()), bill)
 
 
 def _plan_path(info: RunInfo, worker: str) -> Path:

@@ -32,15 +32,33 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 _SPARSE_CHUNK = 1 << 16
 _SECTOR = 512
-_COMPRESSIONS = {b"\xfd7zXZ\0": ".xz", b"\x1f\x8b": ".gz"}
 _OPENERS: dict[str, Callable[[BinaryIO], lzma.LZMAFile | gzip.GzipFile]] = {
     ".xz": lzma.LZMAFile,
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
 }
+_MAGICS = {
+    "qcow2": (0, qcow2.MAGIC),
+    "vmdk": (0, b"KDMV"),
+    "tar": (257, b"ustar"),
+    ".xz": (0, b"\xfd7zXZ\0"),
+    ".gz": (0, b"\x1f\x8b"),
+}
+"""What a file has at which offset."""
+FORMATS = {
+    "qcow2": "a qcow2 image",
+    "raw": "a raw disk",
+    "vmdk": "a VMDK image",
+    "vhd": "a VHD image",
+    "tar": "a tar archive of a disk",
+}
+"""What an image may be. Those for clouds are as releases have them: the VHD is fixed, the tar holds ``disk.raw``."""
+LOCAL_FORMATS = ("qcow2", "raw")
+"""What machines on this host can boot from."""
+ARCHIVED_DISK = "disk.raw"
+_VHD = b"conectix"
 _FOREIGN = {
-    b"KDMV": "a VMDK image",
     b"vhdxfile": "a VHDX image",
-    b"conectix": "a VHD image",
+    _VHD: "a VHD image that grows",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
     b"BZh": "compressed with bzip2",
     b"PK\x03\x04": "a zip archive",
@@ -60,7 +78,7 @@ class Verdict:
     """What is known of an intact image file.
 
     Attributes:
-        format: ``qcow2`` or ``raw``; for a compressed file ``.xz`` or ``.gz``.
+        format: one of ``FORMATS``; for a compressed file ``.xz`` or ``.gz``.
         sha256: digest of the file.
     """
 
@@ -87,10 +105,8 @@ def inspect(path: Path, cache: Path, progress: Progress | None = None) -> Verdic
         if known["file"] == before:
             return Verdict(**known["verdict"])
     kind = _format(path)
-    if kind == "qcow2":
-        _check_qcow2(path)
-    elif kind == "raw":
-        _check_raw(path)
+    if kind in _CHECKS:
+        _CHECKS[kind](path)
     verdict = Verdict(kind, _sha256(path, progress))
     if _identity(path) != before:
         raise ConfigError(f"image {path}: something changed it while it was being read")
@@ -144,16 +160,18 @@ def _format(path: Path) -> str:
         raise ConfigError(f"image {path}: not a regular file")
     with path.open("rb") as file:
         start = file.read(_SECTOR)
-    if start.startswith(qcow2.MAGIC):
-        return "qcow2"
-    for magic, suffix in _COMPRESSIONS.items():
-        if start.startswith(magic):
-            return suffix
-    if path.suffix in _COMPRESSIONS.values():
+        file.seek(max(0, path.stat().st_size - _SECTOR))
+        end = file.read(len(_VHD))
+    for kind, (at, magic) in _MAGICS.items():
+        if start[at:].startswith(magic):
+            return kind
+    if path.suffix in _OPENERS:
         raise ConfigError(f"image {path}: the name ends in {path.suffix}, but the contents are not so compressed")
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise ConfigError(f"image {path}: is {what}; accepted: qcow2 and raw, also as .xz or .gz")
+    if end == _VHD:
+        return "vhd"
     size = path.stat().st_size
     if size == 0 or size % _SECTOR:
         raise ConfigError(
@@ -182,15 +200,19 @@ def _check_qcow2(path: Path) -> None:
         raise ConfigError(
             f"image {path}: truncated or damaged qcow2: it refers to data up to byte {end}, the file ends at {size}"
         )
-    _qemu_img_check(path)
+    _qemu_img_check(path, "qcow2")
 
 
-def _qemu_img_check(path: Path) -> None:
+def _check_vmdk(path: Path) -> None:
+    _qemu_img_check(path, "vmdk")
+
+
+def _qemu_img_check(path: Path, kind: str) -> None:
     qemu_img = shutil.which("qemu-img")
     if qemu_img is None:
         raise ConfigError("qemu-img is not installed; ci/setup installs what kola needs")
     done = subprocess.run(
-        [qemu_img, "check", "-U", "-f", "qcow2", str(path.absolute())],
+        [qemu_img, "check", "-U", "-f", kind, str(path.absolute())],
         capture_output=True,
         text=True,
         errors="replace",
@@ -199,7 +221,17 @@ def _qemu_img_check(path: Path) -> None:
     # 0: consistent; 3: leaked clusters, which only waste space.
     if done.returncode not in {0, 3}:
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[0]
-        raise ConfigError(f"image {path}: truncated or damaged qcow2: {said}")
+        raise ConfigError(f"image {path}: truncated or damaged {kind}: {said}")
+
+
+def _check_tar(path: Path) -> None:
+    command = ["tar", "--list", "--force-local", "--file", str(path.absolute())]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or "no message").splitlines()[0]
+        raise ConfigError(f"image {path}: truncated or damaged tar archive: {said}")
+    if done.stdout.splitlines() != [ARCHIVED_DISK]:
+        raise ConfigError(f"image {path}: is a tar archive, but not of {ARCHIVED_DISK} alone, as Google Cloud has it")
 
 
 def _check_raw(path: Path) -> None:
@@ -226,6 +258,9 @@ def _check_raw(path: Path) -> None:
 def _reaches(path: Path, end: int, size: int, what: str) -> None:
     if end > size:
         raise ConfigError(f"image {path}: truncated: {what} reaches to byte {end}, the file ends at {size}")
+
+
+_CHECKS = {"qcow2": _check_qcow2, "vmdk": _check_vmdk, "tar": _check_tar, "raw": _check_raw}
 
 
 def _sha256(path: Path, progress: Progress | None) -> str:

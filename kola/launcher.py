@@ -187,8 +187,8 @@ class Launcher:
                     claim.reject()
                 continue
             self.progress.say(name, CLONED, limit.elapsed)
-            self._told_up(clone)
             running.append(clone)
+            self._told_up(clone)
             return True
         return False
 

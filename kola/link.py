@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import threading
 from dataclasses import dataclass, field, fields, replace
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -11,6 +12,7 @@ from kola.command import CommandResult, Line, TimedOutCommand
 from kola.doorbell import Doorbell
 from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
 from kola.journal import JournalFile, render, telling
+from kola.keys import add_known_host
 from kola.ssh import Connection, ConnectionLost
 from kola.text import block, last_lines
 from kola.wait import Deadline, wait_until
@@ -73,6 +75,16 @@ class Access:
     host_key: str
     key_file: Path
     known_hosts: Path
+
+    def command(self, address: str, port: int) -> str:
+        """Return the command by which a person logs in, ready to be pasted; the host's key is known then."""
+        add_known_host(self.known_hosts, address, port, self.host_key)
+        return shlex.join(
+            [
+                *("ssh", "-i", str(self.key_file), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"),
+                *("-o", f"UserKnownHostsFile={self.known_hosts}", "-p", str(port), f"{self.user}@{address}"),
+            ]
+        )
 
 
 def ignore_progress(what: str, elapsed: float) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
 import shlex
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from kola import units
+from kola import files, units
 from kola.command import CommandResult, FailedCommand, Line
 from kola.errors import CheckFailed, ConfigError, MachineLost
-from kola.keys import add_known_host
 from kola.link import LAST_LINES, Access, Limits, Link, ignore_progress
 from kola.logs import Logs
 from kola.ssh import ConnectionLost
@@ -92,15 +90,7 @@ class Machine:
 
     def ssh_command(self) -> str:
         """Return the command by which a person logs in, ready to be pasted."""
-        access, instance = self.access, self.instance
-        add_known_host(access.known_hosts, instance.address, instance.port, access.host_key)
-        return shlex.join(
-            [
-                *("ssh", "-i", str(access.key_file), "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"),
-                *("-o", f"UserKnownHostsFile={access.known_hosts}", "-p", str(instance.port)),
-                f"{access.user}@{instance.address}",
-            ]
-        )
+        return self.access.command(self.instance.address, self.instance.port)
 
     # -- commands and files ------------------------------------------------------------------------------------------
 
@@ -212,7 +202,8 @@ class Machine:
             FailedCommand: it could not be written there.
         """
         with Path(local).open("rb") as file:
-            self._write(file, remote, mode, owner, sudo=sudo, timeout=timeout, shown=f"put {local} {remote}")
+            shown = f"put {local} {remote}"
+            files.write(self, file, remote, mode, owner, sudo=sudo, timeout=timeout, shown=shown)
 
     def write_file(
         self,
@@ -225,7 +216,7 @@ class Machine:
     ) -> None:
         """Write a file on the machine; as ``put``."""
         data = io.BytesIO(content.encode() if isinstance(content, str) else content)
-        self._write(data, path, mode, owner, sudo=sudo, timeout=None, shown=f"write {path}")
+        files.write(self, data, path, mode, owner, sudo=sudo, timeout=None, shown=f"write {path}")
 
     def get(self, remote: str, local: Path | str, *, sudo: bool = False, timeout: float | None = None) -> Path:
         """Copy a file from the machine to ``local``, which appears only when it is complete, and return that.
@@ -234,13 +225,7 @@ class Machine:
             FailedCommand: it could not be read.
         """
         target = Path(local)
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        try:
-            with partial.open("xb") as file:
-                self._read(remote, file, sudo=sudo, timeout=timeout)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        files.fetch(self, remote, target, sudo=sudo, timeout=timeout)
         return target
 
     def read_bytes(self, path: str, *, sudo: bool = False) -> bytes:
@@ -250,33 +235,12 @@ class Machine:
             FailedCommand: it could not be read.
         """
         content = io.BytesIO()
-        self._read(path, content, sudo=sudo)
+        files.read(self, path, content, sudo=sudo)
         return content.getvalue()
 
     def read_file(self, path: str, *, sudo: bool = False) -> str:
         """Return the text (UTF-8) of a file on the machine; as ``read_bytes``."""
         return self.read_bytes(path, sudo=sudo).decode(errors="replace")
-
-    def _read(self, path: str, output: IO[bytes], *, sudo: bool, timeout: float | None = None) -> None:
-        limit = self.limits.transfer if timeout is None else timeout
-        self.run(["cat", "--", path], output=output, sudo=sudo, timeout=limit)
-
-    def _write(
-        self,
-        source: IO[bytes],
-        path: str,
-        mode: int | None,
-        owner: str | None,
-        *,
-        sudo: bool,
-        timeout: float | None,
-        shown: str,
-    ) -> None:
-        arguments = [path, "" if mode is None else f"{mode:04o}", owner or ""]
-        limit = self.limits.transfer if timeout is None else timeout
-        self.run(
-            ["bash", "--norc", "-c", _WRITE, "kola", *arguments], input=source, sudo=sudo, timeout=limit, shown=shown
-        )
 
     # -- networks ----------------------------------------------------------------------------------------------------
 
@@ -433,12 +397,3 @@ def _user(user: str | None, *, sudo: bool) -> str | None:
 
 def _deadline(given: Deadline | float | None, default: float) -> Deadline:
     return given if isinstance(given, Deadline) else Deadline(default if given is None else given)
-
-
-_WRITE = """\
-set -e
-[ -z "$2" ] || umask 077  # nobody reads it before it has its mode
-cat >"$1"
-[ -z "$3" ] || chown -- "$3" "$1"
-[ -z "$2" ] || chmod -- "$2" "$1"
-"""

@@ -5,21 +5,24 @@ Source: coreos/stream-metadata-go for streams and releases, coreos-assembler for
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from kola.arch import get_arch
+from kola.document import Document
 from kola.errors import ConfigError
 from kola.releases import Release
 from kola.text import some
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_QEMU_FORMATS = ("qcow2.xz", "qcow2.gz", "qcow2")
-_CLOUD_FORMATS = (
-    *("vhd.xz", "vhd.gz", "vhd", "ova", *_QEMU_FORMATS, "tar.gz", "vmdk.xz", "raw.xz", "raw.gz", "raw.zst"),
-    *("vhdx.zip", "qcow2.zst", "ociarchive"),
+QEMU = "qemu"
+_DISTROS = {"fedora-coreos": "fcos"}
+"""What kola calls an operating system that coreos-assembler calls otherwise."""
+_FORMATS = (
+    *("vhd.xz", "vhd.gz", "vhd", "ova", "qcow2.xz", "qcow2.gz", "qcow2", "tar.gz", "vmdk.xz", "raw.xz", "raw.gz"),
+    *("raw.zst", "vhdx.zip", "qcow2.zst", "ociarchive"),
 )
+"""Of disk images; a platform has one of them, or several of which the first one here is taken."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,18 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class CloudImage:
+class PlatformImage:
     """A release for one platform: an image that is there already, or else the file to make one of.
 
     Attributes:
-        platform: as the metadata calls it: ``aws``, ``gcp``, ``azure``, ``openstack``, ``digitalocean``, ``vmware``...
+        platform: as the metadata calls it: ``qemu``, ``aws``, ``gcp``, ``azure``, ``openstack``, ``digitalocean``...
         version: of the operating system.
         image: what the platform calls it: an AMI's id, the name of an image of Google's; empty if there is a file.
         region: where that is; empty if it is everywhere.
         project: of Google's that it is in; empty elsewhere.
         family: of Google's that it is in; empty elsewhere.
         artifact: the file; None if there is an image.
+        stream: that the release is of; empty if unknown.
     """
 
     platform: str
@@ -67,114 +71,21 @@ class CloudImage:
     project: str = ""
     family: str = ""
     artifact: Artifact | None = None
+    stream: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What the platform takes for the image; empty if there is a file."""
+        return f"projects/{self.project}/global/images/{self.image}" if self.project else self.image
 
 
-@dataclass(frozen=True)
-class Document:
-    """A JSON object and where it is from; every access says what is missing there."""
-
-    value: Any
-    source: str
-    path: str = ""
-
-    @classmethod
-    def parse(cls, text: bytes, source: str) -> Document:
-        """Read one.
-
-        Raises:
-            ConfigError: it is no JSON object.
-        """
-        try:
-            value = json.loads(text)
-        except ValueError as e:
-            raise ConfigError(f"{source}: not JSON: {e}") from e
-        except RecursionError as e:
-            raise ConfigError(f"{source}: not JSON: nested too deeply") from e
-        return cls(value, source).of(dict, "an object")
-
-    def of(self, kind: type, name: str) -> Document:
-        """Return this, if it is of a type.
-
-        Raises:
-            ConfigError: it is not.
-        """
-        if not isinstance(self.value, kind):
-            raise ConfigError(f"{self.source}: {self.path or 'the document'}: expected {name}")
-        return self
-
-    def get(self, key: str) -> Document | None:
-        """Return a member; None if there is none.
-
-        Raises:
-            ConfigError: this is no object.
-        """
-        value = self.of(dict, "an object").value.get(key)
-        return None if value is None else Document(value, self.source, f"{self.path}.{key}".lstrip("."))
-
-    def need(self, *keys: str) -> Document:
-        """Return a member of a member.
-
-        Raises:
-            ConfigError: there is none; names those that there are.
-        """
-        found = self
-        for key in keys:
-            inner = found.get(key)
-            if inner is None:
-                known = ", ".join(sorted(found.value)) or "nothing"
-                place = f"{found.path}: " if found.path else ""
-                raise ConfigError(f"{self.source}: {place}no '{key}'; there is: {known}")
-            found = inner
-        return found
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """Return a string member.
-
-        Raises:
-            ConfigError: it is none, or there is none and no default.
-        """
-        found = self.get(key) if default is not None else self.need(key)
-        return default or "" if found is None else str(found.of(str, "a string").value)
-
-    def items(self) -> list[Document]:
-        """Return the members of a list.
-
-        Raises:
-            ConfigError: this is none.
-        """
-        values = self.of(list, "a list").value
-        return [Document(value, self.source, f"{self.path}[{number}]") for number, value in enumerate(values)]
-
-
-def of_stream(text: bytes, source: str, arch: str) -> Artifact:
-    """Return the newest QEMU image of a stream (``streams/STREAM.json``).
-
-    Raises:
-        ConfigError: not in that format, or nothing for the architecture; names what there is.
-    """
-    document = Document.parse(text, source)
-    qemu = document.need("architectures", arch, "artifacts", "qemu")
-    return _artifact(qemu.need("formats"), qemu.text("release"), document.text("stream", ""))
-
-
-def of_release(text: bytes, source: str, arch: str) -> Artifact:
-    """Return the QEMU image of one release (``release.json``).
-
-    Raises:
-        ConfigError: as ``of_stream``.
-    """
-    document = Document.parse(text, source)
-    artifacts = document.need("architectures", arch, "media", "qemu", "artifacts")
-    return _artifact(artifacts, document.text("release"), document.text("stream", ""))
-
-
-def cloud_image(text: bytes, source: str, platform: str, arch: str, region: str = "") -> CloudImage:
+def platform_image(text: bytes, source: str, platform: str, arch: str, region: str = "") -> PlatformImage:
     """Return what a platform boots, from ``streams/STREAM.json`` or ``release.json``.
 
     Args:
         text: of the file.
         source: names it in messages.
-        platform: as in ``CloudImage``.
+        platform: as in ``PlatformImage``.
         arch: of the machine.
         region: of the platform, where images have one.
 
@@ -188,8 +99,8 @@ def cloud_image(text: bytes, source: str, platform: str, arch: str, region: str 
     return offer.choose(region)
 
 
-def cloud_images(text: bytes, source: str, arch: str) -> list[CloudImage]:
-    """Return ``cloud_image`` for every platform and region, but for QEMU and real hardware.
+def cloud_images(text: bytes, source: str, arch: str) -> list[PlatformImage]:
+    """Return ``platform_image`` for every platform and region, but for QEMU and real hardware.
 
     Raises:
         ConfigError: not in that format, or nothing for the architecture.
@@ -199,7 +110,7 @@ def cloud_images(text: bytes, source: str, arch: str) -> list[CloudImage]:
     parts = [_object(of_arch, key) for key in ("artifacts", "images", "media")]
     names = {name for part in parts if part is not None for name in part.value}
     found = []
-    for platform in sorted(names - {"qemu", "metal"}):
+    for platform in sorted(names - {QEMU, "metal"}):
         offer = _Offer.of(document, arch, platform)
         regions = [""] if offer.regions is None else sorted(offer.regions.value)
         found += [offer.choose(region) for region in regions]
@@ -215,35 +126,42 @@ class _Offer:
     image: Document | None
     formats: Document | None
     version: str
+    stream: str
 
     @classmethod
     def of(cls, document: Document, arch: str, platform: str) -> _Offer:
-        of_arch = document.need("architectures", arch)
+        of_arch, stream = document.need("architectures", arch), document.text("stream", "")
         if of_arch.get("media") is not None:  # a release
             media = of_arch.need("media", platform)
             regions, image = _object(media, "images"), media.get("image")
             formats = media.need("artifacts") if regions is image is None else None
-            return cls(platform, regions, image, formats, document.text("release"))
+            return cls(platform, regions, image, formats, document.text("release"), stream)
         images = of_arch.get("images")
         image = images.get(platform) if images is not None else None
         if image is not None:
-            return cls(platform, _object(image, "regions"), image, None, image.text("release", ""))
+            return cls(platform, _object(image, "regions"), image, None, image.text("release", ""), stream)
         artifact = of_arch.need("artifacts", platform)
-        return cls(platform, None, None, artifact.need("formats"), artifact.text("release"))
+        return cls(platform, None, None, artifact.need("formats"), artifact.text("release"), stream)
 
-    def choose(self, region: str) -> CloudImage:
+    def choose(self, region: str) -> PlatformImage:
         if self.regions is not None:
             there = self.regions.need(region)
             version = there.text("release", self.version)
-            return CloudImage(self.platform, version, there.text("image"), region)
+            return PlatformImage(self.platform, version, there.text("image"), region, stream=self.stream)
         if self.formats is not None:
-            artifact = _artifact(self.formats, self.version, "", _CLOUD_FORMATS)
-            return CloudImage(self.platform, self.version, artifact=artifact)
+            artifact = _artifact(self.formats, self.version, self.stream)
+            return PlatformImage(self.platform, self.version, artifact=artifact, stream=self.stream)
         assert self.image is not None  # noqa: S101 - for the type checker
         if self.image.get("project") is None:
-            return CloudImage(self.platform, self.version, self.image.text("image"))
-        project, family = self.image.text("project"), self.image.text("family", "")
-        return CloudImage(self.platform, self.version, self.image.text("name"), project=project, family=family)
+            return PlatformImage(self.platform, self.version, self.image.text("image"), stream=self.stream)
+        return PlatformImage(
+            self.platform,
+            self.version,
+            self.image.text("name"),
+            project=self.image.text("project"),
+            family=self.image.text("family", ""),
+            stream=self.stream,
+        )
 
 
 def release_url(text: bytes, source: str, version: str) -> str:
@@ -292,25 +210,72 @@ def choose_build(text: bytes, source: str, wanted: str, arch: str) -> str:
     raise ConfigError(f"{source}: no build {wanted}; there are: {some(name for name, _ in known)}")
 
 
-def of_build(text: bytes, source: str) -> Artifact:
-    """Return the QEMU image of a build (``meta.json``); its location is relative to that file.
+def build_image(text: bytes, source: str, platform: str, region: str = "") -> PlatformImage:
+    """Return what a platform boots of a build (``meta.json``); the location of a file is relative to that one.
+
+    What coreos-assembler writes under ``azure`` is a blob, of which nobody has made an image: there it is the file.
+
+    Args:
+        text: of the file.
+        source: names it in messages.
+        platform: as in ``PlatformImage``.
+        region: of the platform, where images have one.
 
     Raises:
-        ConfigError: not in that format, or there is none.
+        ConfigError: not in that format, or nothing for the platform or region; names what there is.
     """
     document = Document.parse(text, source)
-    qemu = document.need("images", "qemu")
-    archive = _oci_archive(document.need("images"))
-    labels = document.get("coreos-assembler.oci-labels")
-    stream = labels.text("com.coreos.stream", "") if labels is not None else ""
-    return Artifact(
-        document.text("buildid"),
-        stream or document.text("ref", "").rpartition("/")[2],
-        qemu.text("path"),
-        _digest(qemu, "sha256"),
-        unpacked_sha256=_digest(qemu, "uncompressed-sha256", optional=True),
+    version, stream = document.text("buildid"), stream_of_build(document)
+    amis, google = document.get("amis"), _object(document, "gcp")
+    if platform == "aws" and amis is not None and amis.items():
+        found = {ami.text("name"): ami.text("hvm") for ami in amis.items()}
+        if region not in found:
+            where = f"not in {region}" if region else "name a region"
+            raise ConfigError(f"{source}: amis: {where}; there is: {', '.join(sorted(found))}")
+        return PlatformImage(platform, version, found[region], region, stream=stream)
+    if platform == "gcp" and google is not None:
+        project, family = google.text("project", ""), google.text("family", "")
+        return PlatformImage(platform, version, google.text("image"), project=project, family=family, stream=stream)
+    images = document.need("images")
+    disk, archive = images.need(platform), _oci_archive(images)
+    artifact = Artifact(
+        version,
+        stream,
+        disk.text("path"),
+        _digest(disk, "sha256"),
+        unpacked_sha256=_digest(disk, "uncompressed-sha256", optional=True),
         container=archive.text("path") if archive is not None else "",
     )
+    return PlatformImage(platform, version, artifact=artifact, stream=stream)
+
+
+def describe_build(document: Document) -> dict[str, str]:
+    """Return what a build (``meta.json``) says of all its images, by fields of ``kola.images.Image``.
+
+    Raises:
+        ConfigError: not in that format.
+    """
+    name, version = document.text("name"), document.text("buildid")
+    arch = document.text("coreos-assembler.basearch", "")
+    try:
+        known = get_arch(arch).name if arch else ""
+    except ConfigError as e:
+        raise ConfigError(f"{document.source}: coreos-assembler.basearch: {e}") from e
+    return {
+        "name": name,
+        "version": version,
+        "build_id": version,
+        "arch": known,
+        "distro": _DISTROS.get(name, name),
+        "stream": stream_of_build(document),
+    }
+
+
+def stream_of_build(document: Document) -> str:
+    """Return the stream that a build (``meta.json``) is for; empty if it does not say."""
+    labels = document.get("coreos-assembler.oci-labels")
+    stream = labels.text("com.coreos.stream", "") if labels is not None else ""
+    return stream or document.text("ref", "").rpartition("/")[2]
 
 
 def release_of_build(text: bytes, source: str) -> tuple[Release, Artifact | None]:
@@ -334,9 +299,11 @@ def _oci_archive(images: Document | None) -> Document | None:
     return archive if archive is not None and archive.text("path").endswith(".ociarchive") else None
 
 
-def _artifact(formats: Document, version: str, stream: str, names: tuple[str, ...] = _QEMU_FORMATS) -> Artifact:
-    # With none of them, asking for the first one says what there is.
-    known = next((name for name in names if formats.get(name) is not None), names[0])
+def _artifact(formats: Document, version: str, stream: str) -> Artifact:
+    known = next((name for name in _FORMATS if formats.get(name) is not None), "")
+    if not known:
+        there = ", ".join(sorted(formats.value)) or "nothing"
+        raise ConfigError(f"{formats.source}: {formats.path}: no disk image ({', '.join(_FORMATS)}); there is: {there}")
     disk = formats.need(known, "disk")
     return Artifact(
         version,

@@ -44,14 +44,20 @@ class Option:
 
 
 OPTIONS = (
-    Option("--platform", "kola_platform", "boot machines on this platform: qemu, or package.module:Class", "NAME"),
+    Option("--platform", "kola_platform", "boot machines on this platform: qemu, aws, or package.module:Class", "NAME"),
     Option("--arch", "kola_arch", "architecture of the machines (default: this host's)", "ARCH"),
     Option(
         "--image",
         "kola_image",
         "what to boot: testos[:VARIANT], stream:NAME[@VERSION], build:DIR[@ID], or the path of a qcow2 or raw image "
-        "(.xz and .gz accepted)",
+        "(.xz and .gz accepted); on a cloud also VMDK, fixed VHD, tar.gz with disk.raw, and cloud:ID",
         "IMAGE",
+    ),
+    Option(
+        "--image-metadata",
+        "kola_image_metadata",
+        "what --image=cloud:ID is: an image.json, or the meta.json of its build",
+        "FILE",
     ),
     Option(
         "--from-image",
@@ -187,6 +193,7 @@ class Settings:
     memory_budget_mib: int
     owner: str
     sources: Sources = field(default_factory=Sources)
+    image_metadata: Path | None = None
     from_image: str | None = None
     run_name: str = ""
     """Of the run's folder; empty: time and id."""
@@ -280,6 +287,7 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
         owner=owner,
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
+        image_metadata=_optional("--image-metadata", folder, values["kola_image_metadata"]),
         from_image=values["kola_from_image"] or None,
         run_name=_run_name(values["kola_run_name"] or ""),
         tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
@@ -349,6 +357,10 @@ def _run_name(name: str) -> str:
     if name and (name == "latest" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name)):
         raise ConfigError(f"--run-name '{name}': letters, digits and ._- only, at most 200, and not 'latest'")
     return name
+
+
+def _optional(flag: str, folder: Path, path: str | None) -> Path | None:
+    return _existing(flag, folder, path) if path else None
 
 
 def _new_file(flag: str, folder: Path, path: str) -> Path:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kola.arch import Arch
     from kola.errors import Loss
+    from kola.imagefile import Progress
     from kola.images import Image
     from kola.spec import Capability, MachineSpec
 
@@ -168,6 +169,8 @@ class Platform(ABC):
         ignition_platform: value of ``ignition.platform.id`` that guests see.
         host_address: under which address a guest reaches what listens on this host's 127.0.0.1, at the same port (with
             ``Capability.HOST_SERVICES`` only).
+        remote: machines take nothing of this host, and an image may be one that the provider has (``cloud:ID``).
+        sweep_seconds: how long the sweep at the end of a run may take.
     """
 
     name: ClassVar[str]
@@ -175,6 +178,10 @@ class Platform(ABC):
     capabilities: ClassVar[frozenset[Capability]]
     ignition_platform: ClassVar[str]
     host_address: ClassVar[str] = ""
+    remote: ClassVar[bool] = False
+    sweep_seconds: ClassVar[float] = 120.0
+    progress: Progress | None = None
+    """Told of long steps of ``prepare``: ``(what, done, in all)``; set by who wants to know."""
 
     def __init__(self, options: Any, arch: Arch, context: RunContext) -> None:
         self.options = options
@@ -218,6 +225,10 @@ class Platform(ABC):
         Raises:
             PlatformError: something could not be removed; everything else was.
         """
+
+    def summary(self) -> tuple[str, ...]:
+        """Return lines for the end of a run: what its machines took of the provider, and cost."""
+        return ()
 
     def close(self) -> None:  # noqa: B027 - most have nothing to do
         """Let go of what this process has of the provider; called when its machines have ended or are kept.

@@ -134,6 +134,7 @@ class Reaper:
     Attributes:
         socket_path: what workers ``attach`` to.
         process: the reaper itself.
+        patience: seconds that the end of the run may take.
     """
 
     def __init__(self, record: RunRecord, socket_path: Path, process: ProcessId, attachment: Attachment) -> None:
@@ -141,6 +142,7 @@ class Reaper:
         self._attachment: Attachment | None = attachment
         self.socket_path = socket_path
         self.process = process
+        self.patience = 120.0
 
     def __enter__(self) -> Reaper:  # noqa: PYI034 - not made to be inherited from
         return self
@@ -156,13 +158,13 @@ class Reaper:
             raise PlatformError("machines cannot be kept, the run is over")
         self._attachment.keep(names, ttl)
 
-    def close(self, timeout: float = 120) -> list[str]:
+    def close(self, timeout: float | None = None) -> list[str]:
         """End the run: what it left and its scratch folder are gone after this, but for what is kept on purpose.
 
         Workers that are still there get ``GRACE_S`` to end by themselves. Again does nothing.
 
         Args:
-            timeout: seconds to wait for all that.
+            timeout: seconds to wait for all that; None: ``patience``.
 
         Returns:
             The names of the machines that were left and had to be removed.
@@ -174,6 +176,7 @@ class Reaper:
         attachment, self._attachment = self._attachment, None
         if attachment is None:
             return []
+        timeout = self.patience if timeout is None else timeout
         with attachment:
             try:
                 attachment.send({"say": "goodbye"})

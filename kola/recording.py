@@ -229,5 +229,5 @@ def _target(info: RunInfo) -> Target:
 
 def _recorded(image: Image, prepared: Prepared) -> ImageRecord:
     keys = ("reference", "name", "version", "build_id", "stream", "distro", "sha256", "artifact_sha256")
-    local = prepared.image_ref == str(image.path)
+    local = image.format != "cloud" and prepared.image_ref == str(image.path)
     return ImageRecord(**{key: getattr(image, key) for key in keys}, platform_id="" if local else prepared.image_ref)

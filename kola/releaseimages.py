@@ -14,7 +14,7 @@ from kola.sources import UNSIGNED
 
 if TYPE_CHECKING:
     from kola.imagefile import Progress
-    from kola.metadata import Artifact, CloudImage
+    from kola.metadata import Artifact, PlatformImage
     from kola.releases import Release
     from kola.sources import Sources
 
@@ -34,20 +34,19 @@ class Located:
     container: Path | None = None
 
 
-def from_stream(name: str, arch: str, sources: Sources, cache: Path, progress: Progress | None = None) -> Located:
-    """Fetch the image of a stream, unless it is in the cache, and verify digest and signature.
+def fetch(name: str, artifact: Artifact, sources: Sources, cache: Path, progress: Progress | None = None) -> Located:
+    """Fetch an image of a stream, unless it is in the cache, and verify digest and signature.
 
     Args:
         name: ``STREAM`` for its newest release, ``STREAM@VERSION`` for another.
-        arch: of the image.
+        artifact: of ``stream_image``.
         sources: where from.
         cache: the user's kola cache; images go to its folder ``downloads``.
         progress: told of the bytes.
 
     Raises:
-        ConfigError: no such stream, release or architecture; a wrong digest; a wrong signature, or none that counts.
+        ConfigError: a wrong digest; a wrong signature, or none that counts.
     """
-    artifact = _image_of_stream(name, arch, sources)
     return Located(_fetched(name, artifact, sources, cache, progress), artifact)
 
 
@@ -55,7 +54,7 @@ def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progr
     """Return the release of a stream's image, and fetch its container image.
 
     Args:
-        name: as of ``from_stream``, like the others.
+        name: as of ``fetch``, like the others.
         arch: of the image.
         sources: where from.
         cache: the user's kola cache.
@@ -65,7 +64,10 @@ def release_of_stream(name: str, arch: str, sources: Sources, cache: Path, progr
         ConfigError: no such stream or release; its build's metadata is not published, or the container image is not
             signed as it must be.
     """
-    folder = _image_of_stream(name, arch, sources).location.rpartition("/")[0]
+    artifact = stream_image(name, metadata.QEMU, "", arch, sources).artifact
+    if artifact is None:
+        raise ConfigError(f"image stream:{name}: its metadata has no image for QEMU, beside which its build's would be")
+    folder = artifact.location.rpartition("/")[0]
     meta = f"{folder}/meta.json"
     release, archive = metadata.release_of_build(fetch_text(meta), meta)
     if archive is None:
@@ -88,16 +90,11 @@ def _fetched(name: str, artifact: Artifact, sources: Sources, cache: Path, progr
     return target
 
 
-def _image_of_stream(name: str, arch: str, sources: Sources) -> Artifact:
-    text, url = _published(name, sources)
-    return metadata.of_release(text, url, arch) if "@" in name else metadata.of_stream(text, url, arch)
-
-
-def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]:
+def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[PlatformImage]:
     """Return what clouds have of a stream's newest release, or of another.
 
     Args:
-        name: as of ``from_stream``.
+        name: as of ``fetch``.
         arch: of the images.
         sources: where the metadata comes from.
 
@@ -105,6 +102,22 @@ def clouds_of_stream(name: str, arch: str, sources: Sources) -> list[CloudImage]
         ConfigError: no such stream, release or architecture.
     """
     return metadata.cloud_images(*_published(name, sources), arch)
+
+
+def stream_image(name: str, platform: str, region: str, arch: str, sources: Sources) -> PlatformImage:
+    """Return what a platform boots of a stream's newest release, or of another.
+
+    Args:
+        name: as of ``fetch``.
+        platform: as the metadata calls it.
+        region: of the platform, where images have one.
+        arch: of the image.
+        sources: where the metadata comes from.
+
+    Raises:
+        ConfigError: no such stream, release or architecture; nothing for that platform or region.
+    """
+    return metadata.platform_image(*_published(name, sources), platform, arch, region)
 
 
 def _published(name: str, sources: Sources) -> tuple[bytes, str]:
@@ -143,18 +156,34 @@ def _check(file: Path, artifact: Artifact, keys: list[Path]) -> None:
     checked.write_text(f"{signer}\n")
 
 
-def from_build(reference: str, arch: str) -> Located:
-    """Find the image of a build of coreos-assembler.
+def build_image(reference: str, platform: str, region: str, arch: str) -> PlatformImage:
+    """Return what a platform boots of a build of coreos-assembler.
 
     Args:
         reference: ``DIR`` or ``DIR@ID``; the folder with ``builds/``, or that one; the id may be ``latest``, ``-1``...
+        platform: as the metadata calls it.
+        region: of the platform, where images have one.
         arch: of the image.
 
     Raises:
-        ConfigError: no such folder, build, architecture or image.
+        ConfigError: no such folder, build, architecture; nothing for that platform or region.
     """
     meta = _meta_of_build(reference, arch)
-    artifact = metadata.of_build(_read(meta), str(meta))
+    return metadata.build_image(_read(meta), str(meta), platform, region)
+
+
+def find_in_build(reference: str, artifact: Artifact, arch: str) -> Located:
+    """Find an image of a build on this host.
+
+    Args:
+        reference: as of ``build_image``.
+        artifact: what that returned.
+        arch: of the image.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    meta = _meta_of_build(reference, arch)
     path = meta.parent / artifact.location
     # As coreos-assembler leaves it while it compresses, and afterwards.
     if not path.exists() and (plain := path.with_suffix("")).exists() and path.suffix in {".xz", ".gz"}:
@@ -169,7 +198,7 @@ def release_of_build(reference: str, arch: str) -> Release:
     """Return the release of a build's images, with its container image if that is there.
 
     Args:
-        reference: as of ``from_build``.
+        reference: as of ``build_image``.
         arch: of the image.
 
     Raises:

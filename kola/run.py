@@ -133,6 +133,8 @@ class Run:
     reaper: Reaper
 
 
+REMOTE_MIB = 1 << 30
+"""The budget where machines take no memory of this host: as good as none."""
 CLIENT_KEY = "ssh/id_ed25519"
 KNOWN_HOSTS = "ssh/known_hosts"
 
@@ -158,8 +160,9 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
+        "cloud": images.Cloud.of(platform_class, options),
     }  # fmt: skip
-    image = images.resolve(settings.image, **where)
+    image = images.resolve(settings.image, described_by=settings.image_metadata, **where)
     from_image = updated_to(image, settings.from_image, **where) if settings.from_image else None
 
     additions = settings.additions.read()
@@ -167,6 +170,10 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         if additions and booted and (why := ignition.too_new_for(additions, booted.ignition_max)):
             raise ConfigError(why)
 
+    if image.format == "cloud" and not platform_class.remote:
+        raise ConfigError(
+            f"--image {settings.image}: platform {settings.platform} is no cloud; accepted: {images.FORMS}"
+        )
     run_id = secrets.token_hex(4)
     info = RunInfo(
         run_id=run_id,
@@ -179,7 +186,7 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         output=_output_folder(settings.output, run_id, settings.run_name),
         scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
         cache=settings.cache,
-        budget_mib=settings.memory_budget_mib,
+        budget_mib=REMOTE_MIB if platform_class.remote else settings.memory_budget_mib,
         keep_machines=settings.keep_machines,
         workers=workers,
         clone=settings.clone,
@@ -196,6 +203,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         raise
     with reaper:  # from here on it is the reaper who removes the scratch folder
         platform = info.load("main")
+        platform.progress = progress
+        reaper.patience = platform.sweep_seconds
         info = dataclasses.replace(info, prepared=platform.prepare(image))
         if from_image is not None:
             info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))

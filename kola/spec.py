@@ -17,6 +17,8 @@ class Capability(enum.StrEnum):
     CONSOLE = "console"
     """Serial console output can be read."""
     EXTRA_DISKS = "extra-disks"
+    DISK_SERIALS = "disk-serials"
+    """The serial of an extra disk can be chosen."""
     DISK_OPTIONS = "disk-options"
     """Disks can be NVMe, SCSI, have two paths or sectors of 4096 bytes."""
     NUMA = "numa"
@@ -255,6 +257,7 @@ class MachineSpec:
         """Return the capabilities that a platform must have for this spec."""
         wanted = {
             Capability.EXTRA_DISKS: self.disks,
+            Capability.DISK_SERIALS: any(disk.serial for disk in self.disks),
             Capability.TPM: self.tpm,
             Capability.NUMA: self.numa_nodes > 1,
             Capability.DISK_OPTIONS: not all(disk.plain for disk in (self.root_disk, *self.disks)),

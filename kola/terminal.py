@@ -15,7 +15,7 @@ from kola.spec import Capability
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -42,14 +42,16 @@ _KOLA = Path(__file__).parent
 def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None) -> list[str]:
     """Return the lines at the top of a run; ``workers`` is what ``-n auto`` chose, and why."""
     several = str(workers) if workers else f"{info.workers} worker{'s' if info.workers > 1 else ''}"
+    platform = load_platform(info.platform)
+    budget = "" if platform.remote else f"memory budget {info.budget_mib} MiB, "
     lines = [
         f"kola: run {info.run_id} on {info.platform} ({info.prepared.accelerator}), {info.arch}",
         f"kola: image {_described(info.image)}",
         *([f"kola: tests of updates begin with {_described(info.from_image)}"] if info.from_image else []),
         f"kola: {several}",
-        f"kola: memory budget {info.budget_mib} MiB, output {_relative(info.output)}",
+        f"kola: {budget}output {_relative(info.output)}",
     ]
-    if Capability.SNAPSHOT in load_platform(info.platform).capabilities:
+    if Capability.SNAPSHOT in platform.capabilities:
         saved = CloneCache(info.cache / CLONE_FOLDER, info.clone_limits)
         known = f"{saved.count()} saved machines, {saved.size_mib()} MiB" if info.clone else "off (--no-clone)"
         lines.append(f"kola: clones: {known}")
@@ -62,7 +64,8 @@ def header(info: RunInfo, *, own_scheduler: bool, workers: Workers | None = None
 def _described(image: Image) -> str:
     what = " ".join(word for word in (image.name, image.version) if word) or image.path.name
     build = f", build {image.build_id}" if image.build_id else ""
-    return f"{image.reference}: {what}{build}, sha256 {image.sha256[:12]}"
+    digest = f", sha256 {image.sha256[:12]}" if image.sha256 else ""
+    return f"{image.reference}: {what}{build}{digest}"
 
 
 def progress_printer(reporter: Any) -> Callable[[Event], None]:
@@ -133,7 +136,7 @@ def short_repr(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) 
     )
 
 
-def summary(reporter: Any, info: RunInfo, rates: list[str]) -> None:
+def summary(reporter: Any, info: RunInfo, rates: list[str], bill: Sequence[str]) -> None:
     """Print what pytest's own summary does not know of."""
     for outcome, (_, _, word) in LETTERS.items():
         for report in reporter.stats.get(outcome.value, ()):
@@ -141,7 +144,7 @@ def summary(reporter: Any, info: RunInfo, rates: list[str]) -> None:
             first = report.sections[0][1] if outcome is Outcome.FLAKY and report.sections else ""
             for text in filter(None, (first, report.longreprtext, getattr(report, "wasxfail", ""))):
                 reporter.write_line(text)
-    for line in rates:
+    for line in (*rates, *(f"{info.platform}: {line}" for line in bill)):
         reporter.write_line(line)
     reports = [report for reports in reporter.stats.values() for report in reports]
     kept = {value for report in reports for key, value in getattr(report, "user_properties", ()) if key == SSH}

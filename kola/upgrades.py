@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
-from kola.images import resolve
+from kola.images import Cloud, resolve
 from kola.needs import UPDATES
 from kola.releaseimages import release_of_build, release_of_stream
 from kola.releases import Releases
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 
 def updated_to(
-    target: Image, reference: str, *, cache: Path, arch: Arch, sources: Sources, progress: Progress | None = None
+    target: Image,
+    reference: str,
+    *,
+    cache: Path,
+    arch: Arch,
+    sources: Sources,
+    progress: Progress | None = None,
+    cloud: Cloud | None = None,
 ) -> Image:
     """Find the image that a user wants to update from; its updates lead to another image, and to nothing else.
 
@@ -33,13 +40,14 @@ def updated_to(
         arch: of both.
         sources: where images are fetched from.
         progress: told of long steps.
+        cloud: where both shall boot.
 
     Raises:
         ConfigError: there is no such image, or no update leads from it to the target; says why.
     """
-    start = resolve(reference, cache=cache, arch=arch, progress=progress, sources=sources)
+    start = resolve(reference, cache=cache, arch=arch, progress=progress, sources=sources, cloud=cloud)
     why = f"--from-image {reference}"
-    if start.sha256 == target.sha256:
+    if (start.sha256 or start.reference) == (target.sha256 or target.reference):
         raise ConfigError(f"{why}: is the same image as --image {target.reference}: there is nothing to update to")
     if start.distro and target.distro and start.distro != target.distro:
         raise ConfigError(

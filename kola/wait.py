@@ -64,4 +64,9 @@ def wait_until(
             raise WaitTimeout(f"timed out after {limit.seconds:.0f} s waiting for {what}")
         if progress is not None:
             progress(limit.elapsed)
-        time.sleep(min(interval, max(limit.remaining, 0.001)))
+        pause(min(interval, max(limit.remaining, 0.001)))
+
+
+def pause(seconds: float) -> None:
+    """Do nothing for so many seconds: between two attempts, where there is nothing to look at meanwhile."""
+    time.sleep(seconds)

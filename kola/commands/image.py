@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from kola.metadata import CloudImage
+    from kola.metadata import PlatformImage
 
 HELP = "fetch an image, or say what is known of it"
 DESCRIPTION = (
@@ -62,12 +62,10 @@ def _print_rows(rows: list[tuple[str, Any]]) -> None:
         print(f"{key:{width}}  {value}")
 
 
-def _where(cloud: CloudImage) -> str:
+def _where(cloud: PlatformImage) -> str:
     if cloud.artifact is not None:
         return cloud.artifact.location
-    if cloud.project:
-        return f"projects/{cloud.project}/global/images/{cloud.image}"
-    return f"{cloud.image} {cloud.region}".rstrip()
+    return f"{cloud.reference} {cloud.region}".rstrip()
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -17,11 +18,12 @@ from kola.jobs import state
 from kola.jobs.board import Board, table, totals
 from kola.jobs.folder import LOG, Subject, locked
 from kola.jobs.running import Runs, Share
+from kola.platform import load_platform, parse_options
 from kola.results import ExitCode
 from kola.terminal import image_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kola.matrix import Job
     from kola.options import Settings
@@ -38,6 +40,13 @@ MOST_GITHUB = 256
 """Jobs that GitHub Actions makes of one matrix. Source: its limits for workflows."""
 CORES_PER_JOB = 4
 SCHEMA = 1
+_FORWARDED = {
+    "kola_image_url": "--image-url",
+    "kola_image_keys": "--image-keys",
+    "kola_sign_key": "--sign-key",
+    "kola_sign_public_key": "--sign-public-key",
+}
+"""Options that each pytest of ``run`` gets, too; they do not change what is tested."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument(
         "--jobs", metavar="N", type=int, help=f"at a time (default: one for each {CORES_PER_JOB} cores of this host)"
     )
-    options.add_to(run_parser, "kola_cache", "kola_image_url", "kola_image_keys")
+    options.add_to(run_parser, "kola_cache", *_FORWARDED)
     status = actions.add_parser("status", help="how far it is", description="Show how far 'kola matrix run' is.")
     status.add_argument("--output", metavar="DIR", required=True, help="the folder given to 'kola matrix run'")
     status.add_argument("--json", action="store_true", help="as JSON")
@@ -137,8 +146,7 @@ def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
 def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
     settings = options.settings_of(vars(args), Path.cwd())
     share = _share(args.jobs, available_cores())
-    forwarded = {"--image-url": args.kola_image_url, "--image-keys": args.kola_image_keys}
-    with locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
+    with _writing(args.output), locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
         board = Board(sys.stdout, folder.path / LOG)
         runs = Runs(
             jobs,
@@ -146,7 +154,7 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
             board,
             share,
             subject=_Subjects(settings, board).of,
-            more=tuple(f"{flag}={value}" for flag, value in forwarded.items() if value),
+            more=tuple(f"{flag}={value}" for name, flag in _FORWARDED.items() if (value := getattr(args, name))),
             environment={"KOLA_CACHE": str(settings.cache)},
         )
         code = runs.run()
@@ -154,6 +162,14 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
         for line in ("", *table(states), "", totals(states), f"results: {folder.path}"):
             print(line)
     return code
+
+
+@contextlib.contextmanager
+def _writing(output: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise ConfigError(f"--output {output}: {e.strerror or e}") from e
 
 
 def _share(jobs: int | None, cores: int) -> Share:
@@ -168,19 +184,23 @@ class _Subjects:
     def __init__(self, settings: Settings, board: Board) -> None:
         self._settings = settings
         self._progress = image_progress(board.say)
-        self._digest = functools.cache(self._resolve)
+        self._identity = functools.cache(self._resolve)
 
     def of(self, job: Job) -> Subject:
         """Return it.
 
         Raises:
-            ConfigError: there is no such image.
+            ConfigError: there is no such image or platform.
         """
         cell = job.cell
-        start = self._digest(cell.from_image, cell.arch) if cell.from_image else ""
-        return Subject(job.arguments, self._digest(cell.stream.image, cell.arch), start)
+        cloud = None
+        if cell.runner is matrix.Runner.PYTEST:
+            platform = load_platform(cell.platform.driver)
+            cloud = images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
+        return Subject(job.arguments, self._identity(cell.stream.image, cell.arch, cloud), start)
 
-    def _resolve(self, reference: str, arch: str) -> str:
+    def _resolve(self, reference: str, arch: str, cloud: images.Cloud | None) -> str:
         settings = self._settings
         image = images.resolve(
             reference,
@@ -188,8 +208,9 @@ class _Subjects:
             arch=get_arch(arch),
             progress=self._progress,
             sources=settings.sources,
+            cloud=cloud,
         )
-        return image.sha256
+        return image.sha256 or image.reference
 
 
 def _status(output: Path, *, as_json: bool) -> int:

@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--append-kernel-args", default="", metavar="ARGS", help="kernel arguments of every boot")
     parser.add_argument("remote", nargs="*", metavar="COMMAND", help="run this instead of a shell, behind '--'")
     options.add_to(
-        parser, "kola_platform", "kola_image", "kola_image_url", "kola_image_keys", "kola_arch",
-        "kola_platform_options", "kola_append_butane", "kola_append_ignition", "kola_debug_systemd_unit",
+        parser, "kola_platform", "kola_image", "kola_image_metadata", "kola_image_url", "kola_image_keys",
+        "kola_arch", "kola_platform_options", "kola_append_butane", "kola_append_ignition", "kola_debug_systemd_unit",
         "kola_no_clone", "kola_cache", "kola_output", "kola_owner", "kola_memory_budget",
     )  # fmt: skip
 

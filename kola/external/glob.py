@@ -27,20 +27,23 @@ def compiled(pattern: str) -> re.Pattern[str]:
     Raises:
         ConfigError: it is malformed.
     """
-    made, rest = "", pattern
+    chunks, rest = [""], pattern
     while rest:
         first, rest = rest[0], rest[1:]
         if first == "*":
-            made += "[^/]*"
+            chunks.append("")
         elif first == "?":
-            made += "[^/]"
+            chunks[-1] += "[^/]"
         elif first == "[":
             one, rest = _class(rest, pattern)
-            made += one
+            chunks[-1] += one
         else:
             one, rest = _literal(first + rest, pattern)
-            made += re.escape(one)
-    return re.compile(made, re.DOTALL)
+            chunks[-1] += re.escape(one)
+    # Go takes the first place where what follows a star fits, and does not come back to it; but for the last star.
+    begin, *middle = chunks
+    last = f"[^/]*?{middle.pop()}" if middle else ""
+    return re.compile(begin + "".join(f"(?>[^/]*?{chunk})" for chunk in middle) + last, re.DOTALL)
 
 
 def _literal(rest: str, pattern: str) -> tuple[str, str]:

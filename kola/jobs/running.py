@@ -96,19 +96,19 @@ class Runs:
             The worst of their exit codes; that of an interruption if Ctrl-C ended it.
         """
         self._save()
+        self._prepare()
         with Interrupts() as interrupts:
-            self._prepare(interrupts)
             wait_until(lambda: self._step(interrupts), _FOREVER, what="the jobs", interval=POLL_SECONDS)
+        for job, _ in self._running.values():
+            self._finish(self.states[job.name], ExitCode.INTERRUPTED, "not waited for its end")
         self._board.close()
         self._save()
         codes = [code for each in self.states.values() if (code := each.code) is not None]
         return state.worst([*codes, *([ExitCode.INTERRUPTED] if self._interrupted else [])])
 
-    def _prepare(self, interrupts: Interrupts) -> None:
+    def _prepare(self) -> None:
         """Find out what is to be tested, and what of it has been."""
         for job in self._jobs:
-            if interrupts.count:
-                return
             each = self.states[job.name]
             try:
                 subject = self._subject(job)
@@ -181,11 +181,12 @@ class Runs:
         """Return the exit code that counts, and what to say of it: no test counts as passed that is in no record."""
         log = self._folder.log_of(job)
         if record is not None and record.complete:
-            return (code if record.exit_code in {None, code} else state.worst([code, record.exit_code or 0])), ""
+            known = code in set(ExitCode)
+            return (state.worst([code, record.exit_code or 0]) if known else code), ""
+        said = cut_middle(" ".join(last_lines(log.read_text(errors="replace"), 1)), 300) or f"nothing in {log}"
         if code in _NEED_RECORD:
-            return ExitCode.INTERNAL_ERROR, f"exit code {code}, but no complete results.json: see {log}"
-        last = last_lines(log.read_text(errors="replace"), 1)
-        return code, cut_middle(" ".join(last), 300) if last else f"see {log}"
+            return ExitCode.INTERNAL_ERROR, f"exit code {code} without a complete record: {said}"
+        return code, said
 
     def _finish(self, each: JobState, code: int, why: str) -> None:
         each.finish(code, why)

@@ -194,6 +194,7 @@ class Job:
         firmware = [] if cell.firmware == PLATFORM_FIRMWARE else [f"firmware={cell.firmware}"]
         words = [word for option in (*cell.platform.options, *firmware) for word in ("-P", option)]
         words += [word for path in cell.suite.external for word in ("-E", path)]
+        words.append(f"--suite={cell.suite.name}")
         return words + ([] if cell.shards == 1 else [f"--sharding=hash:{self.shard}/{cell.shards}"])
 
 

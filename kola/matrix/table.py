@@ -10,8 +10,8 @@ from kola.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-NAMES = "letters, digits, '_' and '-', at most 64"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
+NAMES = "letters, digits, '_' and '-', at most 48"
 
 
 class Table:

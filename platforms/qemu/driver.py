@@ -51,6 +51,7 @@ class Qemu(SnapshotPlatform):
         {
             Capability.CONSOLE,
             Capability.EXTRA_DISKS,
+            Capability.DISK_SERIALS,
             Capability.DISK_OPTIONS,
             Capability.BIOS,
             Capability.UEFI,

@@ -7,6 +7,7 @@ the file ``ignition.firstboot`` whose ``ignition_network_kcmdline`` ends up on t
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import struct
@@ -20,7 +21,7 @@ from kola.errors import ConfigError, PlatformError
 from platforms.qemu.disks import qemu_img
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BOOT_LABEL = "boot"
 _SECTOR = 512
@@ -51,23 +52,43 @@ def add(disk: Path, always: Sequence[str], first_boot: Sequence[str]) -> None:
         ConfigError: debugfs is not installed.
         PlatformError: the disk has no such boot partition.
     """
+    with _boot_files(disk) as files:
+        if always:
+            for path in files.entries():
+                files.write(path, with_options(files.read(path), always))
+        if first_boot:
+            if _FIRST_BOOT_FILE not in files.listing("/"):
+                raise PlatformError(f"kernel arguments cannot be set: no {_FIRST_BOOT_FILE} on the boot partition")
+            files.write(_FIRST_BOOT_FILE, with_first_boot(files.read(_FIRST_BOOT_FILE), first_boot))
+
+
+def replace(disk: Path, name: str, value: str) -> None:
+    """Give a kernel argument of every boot another value; where it is not there, it is appended.
+
+    Args:
+        disk: a qcow2 overlay; written.
+        name: of the argument, before the equals sign.
+        value: behind it.
+
+    Raises:
+        ConfigError: debugfs is not installed.
+        PlatformError: the disk has no such boot partition.
+    """
+    with _boot_files(disk) as files:
+        for path in files.entries():
+            files.write(path, with_value(files.read(path), name, value))
+
+
+@contextlib.contextmanager
+def _boot_files(disk: Path) -> Iterator[BootFiles]:
+    """Copy the boot partition out of a disk for the context, and back at its end."""
     with tempfile.TemporaryDirectory(dir=disk.parent, prefix="boot-") as name:
         folder = Path(name)
         partition = find_partition(_read(disk, Partition(0, _GPT_BYTES), folder / "gpt").read_bytes(), BOOT_LABEL)
         if partition is None:
             raise PlatformError(f"kernel arguments cannot be set: the image has no GPT partition '{BOOT_LABEL}'")
         boot = _read(disk, partition, folder / "boot.img")
-        files = BootFiles(boot, folder)
-        if always:
-            entries = [path for path in files.listing(_ENTRIES) if path.endswith(".conf")]
-            if not entries:
-                raise PlatformError(f"kernel arguments cannot be set: no {_ENTRIES}/*.conf on the boot partition")
-            for path in entries:
-                files.write(path, with_options(files.read(path), always))
-        if first_boot:
-            if _FIRST_BOOT_FILE not in files.listing("/"):
-                raise PlatformError(f"kernel arguments cannot be set: no {_FIRST_BOOT_FILE} on the boot partition")
-            files.write(_FIRST_BOOT_FILE, with_first_boot(files.read(_FIRST_BOOT_FILE), first_boot))
+        yield BootFiles(boot, folder)
         qemu_img("convert", "-n", "-f", "raw", str(boot), "--target-image-opts", _options(disk, partition))
 
 
@@ -98,6 +119,17 @@ def with_options(entry: str, arguments: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def with_value(entry: str, name: str, value: str) -> str:
+    """Set a kernel argument on the ``options`` line of a BLS entry in place of any others of that name."""
+    kept = [
+        " ".join(word for word in line.split() if not word.startswith(f"{name}="))
+        if line.split(maxsplit=1)[:1] == ["options"]
+        else line
+        for line in entry.splitlines()
+    ]
+    return with_options("\n".join(kept), [f"{name}={value}"])
+
+
 def with_first_boot(script: str, arguments: Sequence[str]) -> str:
     """Append to the GRUB variable that holds the first boot's arguments, after whatever the file set it to."""
     separator = "" if not script or script.endswith("\n") else "\n"
@@ -120,6 +152,17 @@ class BootFiles:
         """Return the paths in a folder, sorted; none if it is not there."""
         names = _LISTED.findall(self._run(f"ls -p {folder}"))
         return sorted(f"{folder.rstrip('/')}/{name}" for name in names if name not in {".", ".."})
+
+    def entries(self) -> list[str]:
+        """Return the paths of the BLS entries.
+
+        Raises:
+            PlatformError: there are none.
+        """
+        found = [path for path in self.listing(_ENTRIES) if path.endswith(".conf")]
+        if not found:
+            raise PlatformError(f"kernel arguments cannot be set: no {_ENTRIES}/*.conf on the boot partition")
+        return found
 
     def read(self, path: str) -> str:
         """Return a file's text."""

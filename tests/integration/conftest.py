@@ -115,7 +115,11 @@ def kola_pytest(tmp_path: Path) -> Iterator[Callable[..., InnerRun]]:
 @pytest.fixture
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of its own: the test OS is there, no saved machine, and nothing is known of earlier runs."""
-    folder = tmp_path_factory.mktemp("cache")  # not where pytest collects tests
+    return cache_with_testos(tmp_path_factory.mktemp("cache"))  # not where pytest collects tests
+
+
+def cache_with_testos(folder: Path) -> Path:
+    """Make a folder such a cache."""
     common = Path(os.environ.get("KOLA_CACHE") or Path.home() / ".cache/kola")
     (folder / "testos").symlink_to(common / "testos")
     return folder

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kola import ignition
-from kola.wait import wait_until
-from tests.integration.conftest import InnerRun, heed_signals, left_behind, needs_testos
+from kola.results import ExitCode
+from tests.integration.conftest import InnerRun, cache_with_testos, heed_signals, left_behind, needs_testos
 
 pytestmark = [needs_testos, pytest.mark.slow]
 
 KOLA = str(Path(sys.executable).with_name("kola"))
-LOOK = "cat /etc/kola-own /etc/kola-added; systemctl show -P Environment systemd-udevd.service"
+LOOK = "cat /etc/kola-own /etc/kola-added; systemctl show -P Environment systemd-logind.service"
 SEEN = ["own", "added", "SYSTEMD_LOG_LEVEL=debug"]
 FAILS = """
 def test_it_fails(machine):
@@ -45,20 +46,26 @@ class Spawn:
     def command(self, *arguments: str) -> list[str]:
         return [
             KOLA, "spawn", "--image", "testos", f"--kola-cache={self.cache}", "--ignition=own.ign",
-            "--append-butane=added.bu", "--debug-systemd-unit=systemd-udevd.service", *arguments,
+            "--append-butane=added.bu", "--debug-systemd-unit=systemd-logind.service", *arguments,
         ]  # fmt: skip
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    @contextlib.contextmanager
+    def started(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """A process in a session of its own; it ends with the test, however that ends."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        with subprocess.Popen(
             command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True,
             start_new_session=True, preexec_fn=heed_signals,  # noqa: PLW1509 - no threads here
-        )  # fmt: skip
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.terminate()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments), cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            check=False, timeout=500,
+            check=False, timeout=900,
         )  # fmt: skip
 
     @property
@@ -66,9 +73,9 @@ class Spawn:
         return (self.folder / "kola-runs/latest").readlink().name.rpartition("-")[2]
 
 
-@pytest.fixture
-def spawn(tmp_path: Path, cache: Path) -> Spawn:
-    return Spawn(tmp_path, cache)
+@pytest.fixture(scope="module")
+def spawn(tmp_path_factory: pytest.TempPathFactory) -> Spawn:
+    return Spawn(tmp_path_factory.mktemp("spawn"), cache_with_testos(tmp_path_factory.mktemp("cache")))
 
 
 def log_in(line: str, command: str) -> list[str]:
@@ -78,40 +85,44 @@ def log_in(line: str, command: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def gone(cache: Path, run_id: str) -> bool:
-    """End what was kept of a run."""
-    done = subprocess.run(
-        [KOLA, "gc", "--run", run_id, f"--kola-cache={cache}"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return "  gone" in done.stdout and left_behind(run_id) == []
+def expect_gone(cache: Path, run_id: str) -> None:
+    """End what was kept of a run, and see that nothing of it is left."""
+    command = [KOLA, "gc", "--run", run_id, f"--kola-cache={cache}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["  gone"]), done.stdout + done.stderr
+    assert left_behind(run_id) == []
 
 
-def test_spawn(spawn: Spawn) -> None:
+def test_a_command(spawn: Spawn) -> None:
     ran = spawn.run("--", LOOK)
     assert (ran.returncode, ran.stdout.splitlines()[1:]) == (0, SEEN), ran.stderr
     assert left_behind(spawn.run_id) == []
     assert spawn.run("--", "exit 3").returncode == 3
 
-    shell = spawn.start("script", "-qec", shlex.join(spawn.command()), "/dev/null")
-    out, _ = shell.communicate("cat /etc/kola-own; exit 4\n", timeout=500)
+
+def test_a_shell(spawn: Spawn) -> None:
+    with spawn.started("script", "-qec", shlex.join(spawn.command()), "/dev/null") as shell:
+        out, _ = shell.communicate("cat /etc/kola-own; exit 4\n", timeout=900)
     assert shell.returncode == 4, out
-    assert "own" in out.replace("\r", "").splitlines()
+    assert re.search(r"^(\x1b\S*)?own\r?$", out, re.MULTILINE), out
     assert left_behind(spawn.run_id) == []
 
-    waiting = spawn.start(*spawn.command("--wait"))
-    assert waiting.stdout is not None
-    line = waiting.stdout.readline()
-    assert log_in(line, LOOK) == SEEN
-    waiting.send_signal(signal.SIGINT)
-    assert waiting.wait(120) == 130
-    wait_until(lambda: left_behind(spawn.run_id) == [], 60, what="the end of what Ctrl-C has ended", interval=1)
 
+def test_until_ctrl_c(spawn: Spawn) -> None:
+    with spawn.started(*spawn.command("--wait")) as waiting:
+        assert waiting.stdout is not None
+        assert log_in(waiting.stdout.readline(), LOOK) == SEEN
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(120) == ExitCode.INTERRUPTED
+    assert left_behind(spawn.run_id) == []
+
+
+def test_kept(spawn: Spawn) -> None:
     kept = spawn.run("--keep")
     assert kept.returncode == 0, kept.stderr
     assert "it runs for 24 h, or until: kola gc" in kept.stderr
     assert log_in(kept.stdout, LOOK) == SEEN
-    assert gone(spawn.cache, spawn.run_id)
+    expect_gone(spawn.cache, spawn.run_id)
 
 
 def test_a_failed_test_leaves_its_machine(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
@@ -120,4 +131,4 @@ def test_a_failed_test_leaves_its_machine(kola_pytest: Callable[..., InnerRun], 
     (line,) = set(re.findall(r"ssh -\S.* core@\S+", run.output))
     assert log_in(line, "cat /tmp/mark") == ["here"]
     assert json.loads((run.folder / "kola-runs/latest/results.json").read_text())["counts"]["failed"] == 1
-    assert gone(cache, run.run_id)
+    expect_gone(cache, run.run_id)

@@ -30,12 +30,12 @@ def test_without_a_platform_machine_tests_are_skipped_with_one_reason(kola_pytes
     run = kola_pytest("-p", "no:xdist", "-rs", files={"test_it.py": PASSING}, platform="")
     assert run.wait(60) == 0, run.output
     assert "SKIPPED" in run.output
-    assert "needs a machine: give --platform=NAME (qemu)" in run.output
+    assert "needs a machine: give --platform=NAME (aws, azure, gcp, qemu)" in run.output
 
 
 def test_unknown_platform(kola_pytest: Start) -> None:
     run = kola_pytest(files={"test_it.py": PASSING}, platform="qemmu")
-    assert refused(run) == "unknown platform 'qemmu'; known: qemu, or package.module:Class"
+    assert refused(run) == "unknown platform 'qemmu'; known: aws, azure, gcp, qemu, or package.module:Class"
 
 
 def test_unknown_platform_option(kola_pytest: Start) -> None:

@@ -25,13 +25,18 @@ PROGRAMS = (
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 OWN_BOOT_ID = "./" * 10 + "..//boot_id"
 """The machine's, seen from its home folder. As long as the other: kola says in advance how much it sends."""
+COMMAND_LINE = "/proc/cmdline"
+OWN_COMMAND_LINE = "../procmdline"
+"""Likewise: of the kernel."""
+DEPLOYMENT = "5" * 64
+"""Of every machine."""
 TAG = "KOLA_SIMULATED"
 """Names the environment variable by which a machine's processes are found."""
 
 
 def redirected(text: str) -> str:
-    """Return what a machine is sent with its own boot id in the place of the host's, which never changes."""
-    return text.replace(BOOT_ID, OWN_BOOT_ID)
+    """Return what a machine is sent with its own boot id and command line in the place of the host's."""
+    return text.replace(BOOT_ID, OWN_BOOT_ID).replace(COMMAND_LINE, OWN_COMMAND_LINE)
 
 
 def make_programs(folder: Path) -> None:
@@ -60,6 +65,10 @@ class Guest:
         self.journal = journal
         self._home = folder / "home"
         self._home.mkdir(parents=True)
+        deployment = folder / f"ostree/deploy/simulated/deploy/{DEPLOYMENT}.0"
+        deployment.mkdir(parents=True)
+        (folder / "ostree/boot").symlink_to(deployment)
+        (folder / "procmdline").write_text(f"quiet ostree={folder}/ostree/boot root=UUID=1\n")
         self._environment = {
             "HOME": str(self._home), "USER": "core", "LANG": "C.UTF-8", "PATH": str(programs), TAG: tag,
             "SIMULATED": str(folder), "SIMULATED_JOURNAL": str(journal),

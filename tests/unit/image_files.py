@@ -59,6 +59,23 @@ def make_disks(folder: Path) -> dict[str, Path]:
     return made
 
 
+def in_form(raw: Path, form: str, folder: Path) -> Path:
+    """Return a raw disk in one of ``kola.imagefile.FORMATS``, as releases have it."""
+    made = folder / f"made.{form}"
+    if form == "tar":
+        (folder / "archived").mkdir()
+        subprocess.run(["cp", "--sparse=always", raw, folder / "archived" / "disk.raw"], check=True)
+        command = ["tar", "--create", "--sparse", "--format=oldgnu", f"--file={made}", f"--directory={folder}/archived"]
+        subprocess.run([*command, "disk.raw"], check=True)
+        return made
+    options = {
+        "vmdk": ["vmdk", "-o", "subformat=streamOptimized"],
+        "vhd": ["vpc", "-o", "subformat=fixed,force_size=on"],
+    }
+    qemu_img("convert", "-f", "raw", "-O", *options.get(form, [form]), raw, made)
+    return made
+
+
 QCOW2 = [
     "plain",
     "compressed",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kola.errors import ConfigError
-from kola.metadata import CloudImage, cloud_image, cloud_images
+from kola.metadata import PlatformImage, build_image, cloud_images, platform_image
 
 VERSION = "42.20250901.3.0"
 BASE = f"https://builds.coreos.fedoraproject.org/prod/streams/stable/builds/{VERSION}/x86_64"
@@ -53,23 +53,25 @@ RELEASE = {
     "stream": "stable",
     "architectures": {"x86_64": {"commit": "c" * 64, "media": MEDIA}},
 }
-GOOGLES = CloudImage("gcp", VERSION, NAME, project=PROJECT, family=FAMILY)
+GOOGLES = PlatformImage("gcp", VERSION, NAME, project=PROJECT, family=FAMILY, stream="stable")
 
 
-def find(document: Any, *args: str) -> CloudImage:
-    return cloud_image(json.dumps(document).encode(), "doc.json", *args)
+def find(document: Any, *args: str) -> PlatformImage:
+    return platform_image(json.dumps(document).encode(), "doc.json", *args)
 
 
 @pytest.mark.parametrize("document", [STREAM, RELEASE], ids=["stream", "release"])
 def test_where_there_is_an_image(document: Any) -> None:
     ami = "ami-0000000000000000b" if document is STREAM else "ami-0000000000000000c"
-    assert find(document, "aws", "x86_64", "us-east-1") == CloudImage("aws", VERSION, ami, "us-east-1")
+    assert find(document, "aws", "x86_64", "us-east-1") == PlatformImage(
+        "aws", VERSION, ami, "us-east-1", stream="stable"
+    )
     assert find(document, "gcp", "x86_64") == GOOGLES
     assert find(document, "gcp", "x86_64", "europe-west1") == GOOGLES, "it is in all regions"
 
 
 @pytest.mark.parametrize("document", [STREAM, RELEASE], ids=["stream", "release"])
-@pytest.mark.parametrize("platform", ["azure", "digitalocean", "openstack", "vmware"])
+@pytest.mark.parametrize("platform", ["azure", "digitalocean", "openstack", "qemu", "vmware"])
 def test_where_there_is_a_file(document: Any, platform: str) -> None:
     found = find(document, platform, "x86_64", "anywhere")
     assert found.artifact is not None
@@ -77,6 +79,7 @@ def test_where_there_is_a_file(document: Any, platform: str) -> None:
     assert found.artifact.location == f"{BASE}/fedora-coreos-{VERSION}-{platform}.x86_64.{FORMATS[platform]}"
     assert found.artifact.signature == f"{found.artifact.location}.sig"
     assert found.artifact.sha256 == "ab" * 32
+    assert found.artifact.stream == found.stream == "stable"
 
 
 def test_all_of_them() -> None:
@@ -102,7 +105,7 @@ NOT_DISK = {"architectures": {"x86_64": {"artifacts": {"metal": {"release": "1",
         (STREAM, ("aws", "riscv64", "us-east-1"), "doc.json: architectures: no 'riscv64'; there is: s390x, x86_64"),
         (STREAM, ("esx", "x86_64"), "doc.json: architectures.x86_64.artifacts: no 'esx'; there is: aws, azure, "),
         (RELEASE, ("esx", "x86_64"), "doc.json: architectures.x86_64.media: no 'esx'; there is: aws, azure, "),
-        (NOT_DISK, ("metal", "x86_64"), "doc.json: architectures.x86_64.artifacts.metal.formats: no 'vhd.xz'; there"),
+        (NOT_DISK, ("metal", "x86_64"), "doc.json: architectures.x86_64.artifacts.metal.formats: no disk image (vhd."),
         (
             {"architectures": {"x86_64": {"images": []}}},
             ("aws", "x86_64"),
@@ -121,3 +124,76 @@ def test_what_there_is_not(document: Any, args: tuple[str, ...], expected: str) 
         find(document, *args)
     assert str(caught.value).startswith(expected), caught.value
     assert "\n" not in str(caught.value)
+
+
+# -- builds ----------------------------------------------------------------------------------------------------------
+
+
+def artifact(platform: str, suffix: str) -> dict[str, str]:
+    return {"path": f"fedora-coreos-42.dev-{platform}.x86_64.{suffix}", "sha256": "cd" * 32}
+
+
+# As coreos-assembler writes it, uploads and all.
+META: dict[str, Any] = {
+    "buildid": "42.dev",
+    "ref": "fedora/x86_64/coreos/testing-devel",
+    "images": {
+        "ostree": {"path": "fedora-coreos-42.dev.ociarchive", "sha256": "ef" * 32},
+        "qemu": artifact("qemu", "qcow2"),
+        "aws": artifact("aws", "vmdk"),
+        "azure": artifact("azure", "vhd"),
+        "gcp": {**artifact("gcp", "tar.gz"), "skip-compression": True},
+    },
+    "amis": [
+        {"name": "us-east-1", "hvm": "ami-1", "snapshot": "snap-1"},
+        {"name": "eu-west-1", "hvm": "ami-2", "snapshot": "snap-2"},
+    ],
+    "azure": {"image": "fedora-coreos-42.dev-azure.x86_64.vhd", "url": "https://x.blob.core.windows.net/vhd/x.vhd"},
+    "gcp": {"image": "fcos-42-dev", "url": "https://storage.googleapis.com/x", "project": "p", "family": "f"},
+}
+FILES_ONLY = {key: value for key, value in META.items() if key not in {"amis", "azure", "gcp"}}
+
+
+def of_build(document: Any, *args: str) -> PlatformImage:
+    return build_image(json.dumps(document).encode(), "meta.json", *args)
+
+
+def test_what_clouds_have_of_a_build() -> None:
+    known: Any = {"version": "42.dev", "stream": "testing-devel"}
+    assert of_build(META, "aws", "eu-west-1") == PlatformImage("aws", image="ami-2", region="eu-west-1", **known)
+    google = of_build(META, "gcp", "us-central1")
+    assert google == PlatformImage("gcp", image="fcos-42-dev", project="p", family="f", **known)
+    assert google.reference == "projects/p/global/images/fcos-42-dev"
+    in_own_project = of_build({**META, "gcp": {"image": "fcos-42-dev", "url": "x"}}, "gcp")
+    assert in_own_project.reference == "fcos-42-dev"
+
+
+@pytest.mark.parametrize("platform", ["aws", "azure", "gcp", "qemu"])
+def test_files_of_a_build(platform: str) -> None:
+    found = of_build({**FILES_ONLY, "amis": []}, platform, "anywhere").artifact
+    assert found is not None
+    assert found.location == META["images"][platform]["path"]
+    assert (found.stream, found.container) == ("testing-devel", "fedora-coreos-42.dev.ociarchive")
+
+
+def test_a_blob_of_azure_is_no_image() -> None:
+    found = of_build(META, "azure")
+    assert found.image == ""
+    assert found.artifact is not None
+    assert found.artifact.location.endswith("-azure.x86_64.vhd")
+
+
+@pytest.mark.parametrize(
+    ("document", "args", "expected"),
+    [
+        (META, ("aws", "mars"), "meta.json: amis: not in mars; there is: eu-west-1, us-east-1"),
+        (META, ("aws",), "meta.json: amis: name a region; there is: eu-west-1, us-east-1"),
+        ({**META, "amis": [{"name": "x"}]}, ("aws", "x"), "meta.json: amis[0]: no 'hvm'; there is: name"),
+        ({**META, "gcp": []}, ("gcp",), "meta.json: gcp: expected an object"),
+        ({**FILES_ONLY, "images": {"qemu": {}}}, ("aws", "x"), "meta.json: images: no 'aws'; there is: qemu"),
+    ],
+)
+def test_what_a_build_has_not(document: Any, args: tuple[str, ...], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        of_build(document, *args)
+    assert str(caught.value) == expected

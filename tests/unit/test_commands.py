@@ -144,6 +144,12 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--memory", "1"], "ERROR: memory_mib must be at least 256, not 1\n"),
         (["--platform", "nowhere"], "ERROR: "),
         ([], "ERROR: no image: give --image"),
+        (
+            ["--image=cloud:a", "--image-metadata=/nowhere"],
+            "ERROR: --image-metadata /nowhere: no such file or folder\n",
+        ),
+        (["--image=testos", "--image-metadata=/etc/hostname"], "ERROR: --image-metadata /etc/hostname: only with --im"),
+        (["--image=cloud:a", "--image-metadata=/etc"], "ERROR: image cloud:a: /etc: Is a directory\n"),
     ],
 )
 def test_spawn_wrongly(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

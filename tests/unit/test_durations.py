@@ -22,7 +22,11 @@ def write_run(folder: Path, name: str, *tests: TestRecord, **target: str) -> Pat
     run.mkdir(parents=True)
     wanted = {**TARGET, **target}
     run_record = RunRecord(
-        name, "0", 0.0, [Target(image=ImageRecord("testos"), **wanted)], {test.nodeid: test for test in tests}
+        name,
+        "0",
+        0.0,
+        [Target(wanted["platform"], wanted["arch"], wanted["accelerator"], ImageRecord("testos"))],
+        {test.nodeid: test for test in tests},
     )
     run_record.write(run / "results.json")
     return run / "results.json"

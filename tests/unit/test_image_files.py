@@ -35,6 +35,7 @@ def test_whole_images_are_accepted(name: str, disks: dict[str, Path], tmp_path: 
         format="raw" if name == "raw" else "qcow2",
         sha256=sha256(disks[name]),
         reference=str(disks[name]),
+        artifact_sha256=sha256(disks[name]),
     )
 
 
@@ -94,7 +95,7 @@ def test_truncated_raw_is_refused(label: str, says: str, tmp_path: Path) -> None
     ("contents", "says"),
     [
         (b"<html>not found</html>", "22 bytes are neither qcow2 nor a raw disk"),
-        (b"KDMV" + bytes(508), "is a VMDK image; accepted: qcow2 and raw, also as .xz or .gz"),
+        (b"vhdxfile" + bytes(504), "is a VHDX image; accepted: qcow2 and raw, also as .xz or .gz"),
         (b"\x28\xb5\x2f\xfd" + bytes(508), "is compressed with zstd"),
         (b"QFI\xfb", "truncated or damaged qcow2: the header is cut short"),
     ],

@@ -55,6 +55,7 @@ def test_test_os(disks: dict[str, Path], tmp_path: Path) -> None:
         stream="dev",
         ignition_max="3.3.0",
         capabilities=frozenset({"ostree", "podman"}),
+        artifact_sha256=sha256(disks["plain"]),
     )
     assert get(build, tmp_path) == replace(get("testos", tmp_path), reference=str(build))
 
@@ -85,6 +86,7 @@ def test_sidecar_of_a_compressed_file_has_the_digest_of_that_file(disks: dict[st
     metadata(tmp_path, "my.qcow2.gz.image.json", name="own", sha256=sha256(packed))
     image = get(packed, tmp_path)
     assert (image.name, image.sha256) == ("own", sha256(disks["plain"]))
+    assert image.artifact_sha256 == sha256(packed)
 
 
 def test_digest_that_does_not_fit(disks: dict[str, Path], tmp_path: Path) -> None:
@@ -160,7 +162,8 @@ def test_other_architecture(disks: dict[str, Path], tmp_path: Path) -> None:
 
 FORMS = (
     "accepted: testos[:VARIANT], a path (qcow2 or raw, also .xz or .gz, or a folder with image.json), "
-    "stream:NAME[@VERSION], build:DIR[@ID]"
+    "stream:NAME[@VERSION], build:DIR[@ID]; on a cloud also VMDK, fixed VHD, tar.gz with disk.raw, and cloud:ID, "
+    "an image that it has already"
 )
 
 
@@ -174,6 +177,12 @@ def test_references_that_name_nothing(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     assert "the folder holds no image.json" in refusal(tmp_path, tmp_path)
     assert refusal("/dev/null", tmp_path) == "image /dev/null: not a regular file"
+
+
+def test_an_image_that_a_provider_has_is_no_file(tmp_path: Path) -> None:
+    image = get("cloud:ami-0123", tmp_path)
+    assert (image.format, image.sha256, image.reference) == ("cloud", "", "cloud:ami-0123")
+    assert FORMS in refusal("cloud:", tmp_path)
 
 
 def test_home_is_expanded(disks: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +256,80 @@ def test_broken_updates_are_one_line(tmp_path: Path, updates: object, message: s
     folder = with_updates(tmp_path / "image", updates)
     with pytest.raises(ConfigError, match=message):
         resolve(str(folder), cache=tmp_path / "cache", arch=get_arch("x86_64"))
+
+
+# -- --image-metadata ------------------------------------------------------------------------------------------------
+
+META: dict[str, Any] = {
+    "name": "fedora-coreos",
+    "buildid": "42.20250901.3.0",
+    "ref": "fedora/x86_64/coreos/stable",
+    "ostree-commit": "c" * 64,
+    "coreos-assembler.basearch": "x86_64",
+    "amis": [{"name": "us-east-1", "hvm": "ami-1", "snapshot": "snap-1"}],
+}
+
+
+def described(path: Path, document: object, reference: str = "cloud:ami-1") -> Image:
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return get(reference, path.parent, described_by=path)
+
+
+def test_an_image_of_a_cloud_is_what_its_image_json_says(tmp_path: Path) -> None:
+    known = {**KNOWN, "capabilities": ["podman", "updates"], "updates": {"repo": "not here"}, "file": "x", "more": 1}
+    image = described(tmp_path / "known.json", {"schema": 1, **known})
+    assert image == Image(
+        path=Path("ami-1"),
+        format="cloud",
+        sha256="",
+        reference="cloud:ami-1",
+        **{**KNOWN, "capabilities": frozenset({"podman"})},
+    )
+    assert described(tmp_path / "again.json", image.description()) == image
+    nothing = described(tmp_path / "nothing.json", {"schema": 1})
+    assert (nothing.capabilities, nothing.name) == (None, "")
+
+
+def test_an_image_of_a_cloud_is_what_the_meta_json_of_its_build_says(tmp_path: Path) -> None:
+    image = described(tmp_path / "meta.json", META)
+    assert (image.name, image.distro, image.version, image.build_id) == (
+        "fedora-coreos", "fcos", "42.20250901.3.0", "42.20250901.3.0",
+    )  # fmt: skip
+    assert (image.stream, image.arch, image.ignition_max, image.capabilities) == ("stable", "x86_64", None, None)
+    assert described(tmp_path / "rhcos.json", {"name": "rhcos", "buildid": "9.6"}).distro == "rhcos"
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ("{", "known.json: not JSON"),
+        ("[]", "known.json: the document: expected an object"),
+        ({}, 'known.json: expected an object with "schema": 1'),
+        ({"schema": 1, "ignition_max": "3"}, "known.json: ignition_max: expected 3.N.0, found '3'"),
+        (
+            {"schema": 1, "arch": "aarch64"},
+            "image cloud:ami-1: is for aarch64, but the architecture of this run is x86",
+        ),
+        ({**META, "name": 7}, "known.json: name: expected a string"),
+        ({"buildid": "1"}, "known.json: no 'name'; there is: buildid"),
+        (
+            {**META, "coreos-assembler.basearch": "vax"},
+            "known.json: coreos-assembler.basearch: unknown architecture 'vax'",
+        ),
+    ],
+)
+def test_a_description_that_is_none(document: object, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        described(tmp_path / "known.json", document)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reference", ["testos", "stream:stable", "build:x", "disk.qcow2"])
+def test_what_is_known_already_is_not_described(reference: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        described(tmp_path / "meta.json", META, reference)
+    assert str(caught.value) == (
+        f"--image-metadata {tmp_path}/meta.json: only with --image cloud:ID, of which nothing is known otherwise; "
+        f"the image is {reference}"
+    )

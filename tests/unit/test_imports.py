@@ -29,6 +29,7 @@ LAYERS = {
     "command": LEAVES,
     "configs": LEAVES,
     "diagnose": LEAVES,
+    "document": LEAVES,
     "download": LEAVES,
     "durations": LEAVES,
     "bugs": LEAVES,
@@ -36,6 +37,7 @@ LAYERS = {
     "external": LEAVES,
     "faults": LEAVES,
     "fleetlock": LEAVES,
+    "gate": LEAVES,
     "filelock": LEAVES,
     "guest": LEAVES,
     "hostports": LEAVES,
@@ -44,6 +46,7 @@ LAYERS = {
     "ignition": LEAVES,
     "ignition_validate": LEAVES,
     "imagefile": LEAVES,
+    "imagemetadata": LEAVES,
     "journal": LEAVES,
     "keys": LEAVES,
     "killing": LEAVES,
@@ -61,6 +64,7 @@ LAYERS = {
     "releaseimages": LEAVES,
     "releases": LEAVES,
     "results": LEAVES,
+    "retry": LEAVES,
     "shards": LEAVES,
     "signature": LEAVES,
     "services": LEAVES,
@@ -78,6 +82,7 @@ LAYERS = {
     "wait": LEAVES,
     # One thing each that a machine is made of.
     "channel": BASE,
+    "cloud": BASE,
     "doorbell": BASE,
     "images": BASE,
     "jobs": BASE,
@@ -106,6 +111,7 @@ LAYERS = {
     "runext": RUN,
     "runs": RUN,
     "units": RUN,
+    "files": RUN,
     "upgrades": BASE,
     "watch": RUN,
     # What a person or pytest talks to.
@@ -139,7 +145,7 @@ PYTEST = {
 }
 """Who may import pytest or xdist; everything else raises ``ConfigError`` and knows neither."""
 
-FOR_DRIVERS = {"platform", "retry", "images"}
+FOR_DRIVERS = {"cloud", "platform", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
 
 OF_EXTRAS = {
@@ -198,7 +204,7 @@ def kola_problem(module: str, name: str) -> str | None:
         return layer_problem(module, module_of(name))
     if top in {"pytest", "_pytest", "xdist"} and module not in PYTEST:
         return f"'{module}' must not know pytest"
-    if top in {"platforms", "tests", "ci", "conftest"}:
+    if top in {"platforms", "rehearsal", "tests", "ci", "conftest"}:
         return f"kola must not import {top}: drivers are found by name"
     if module != (alone := OF_EXTRAS.get(top, module)):
         return f"{top} is for kola.{alone} alone"
@@ -222,6 +228,18 @@ def driver_problem(driver: str, name: str) -> str | None:
     return None
 
 
+def rehearsal_problem(name: str) -> str | None:
+    """Say why the rehearsed clouds must not import that name: no driver that is rehearsed, nothing of a run."""
+    parts = name.split(".")
+    if parts[0] == "kola" and LAYERS.get(module_of(name)) != LEAVES:
+        return f"a rehearsal must not import kola.{module_of(name)}, only leaves"
+    if parts[0] == "platforms" and parts[1:2] != ["qemu"]:
+        return f"a rehearsal must not import the driver that it rehearses: {name}"
+    if parts[0] in {"pytest", "_pytest", "xdist", "tests", "ci", "conftest"}:
+        return f"a rehearsal must not import {parts[0]}"
+    return None
+
+
 def import_problems(path: str, source: str) -> list[str]:
     """Return what is wrong with the imports of one file, named by its path in the repository."""
     top, *rest = path.removesuffix(".py").split("/")
@@ -234,6 +252,8 @@ def import_problems(path: str, source: str) -> list[str]:
             problem = kola_problem(module, name)
         elif top == "platforms":
             problem = driver_problem(module, name)
+        elif top == "rehearsal":
+            problem = rehearsal_problem(name)
         elif name.split(".")[0] == "ci":
             problem = "nothing imports ci"
         if problem:
@@ -289,7 +309,7 @@ def files(*folders: str) -> dict[str, str]:
 
 
 def test_everybody_imports_only_what_is_below() -> None:
-    sources = files("kola", "platforms", "tests")
+    sources = files("kola", "platforms", "rehearsal", "tests")
     assert len(sources) > 50
     assert [problem for path, source in sources.items() for problem in import_problems(path, source)] == []
 
@@ -305,13 +325,13 @@ def test_every_module_has_its_layer_and_the_table_names_no_other() -> None:
 
 
 def test_nobody_sleeps_but_wait() -> None:
-    sources = files("kola", "platforms", "tests", "ci")
+    sources = files("kola", "platforms", "rehearsal", "tests", "ci")
     sleepers = {path for path, source in sources.items() if sleep_problems(path, source)}
     assert sleepers == MAY_SLEEP
 
 
 def test_modules_hold_no_state() -> None:
-    sources = files("kola", "platforms")
+    sources = files("kola", "platforms", "rehearsal")
     assert [problem for path, source in sources.items() for problem in state_problems(path, source)] == []
 
 
@@ -340,9 +360,15 @@ def test_modules_hold_no_state() -> None:
         (
             "platforms/a.py",
             "from kola.machine import Machine",
-            "a driver must not import kola.machine, only leaves, images, platform, retry",
+            "a driver must not import kola.machine, only leaves, cloud, images, platform",
         ),
         ("platforms/a.py", "import pytest", "a driver must not import pytest"),
+        (
+            "rehearsal/aws.py",
+            "import platforms.aws",
+            "a rehearsal must not import the driver that it rehearses: platforms.aws",
+        ),
+        ("rehearsal/aws.py", "import kola.run", "a rehearsal must not import kola.run, only leaves"),
         ("tests/unit/test_a.py", "import ci.testos", "nothing imports ci"),
     ],
 )

@@ -70,7 +70,7 @@ def test_every_key_arrives() -> None:
     )  # fmt: skip
     assert needs.spec.needs() == {
         Capability.DISK_OPTIONS, Capability.EXTRA_DISKS, Capability.EXTRA_NICS, Capability.KERNEL_ARGS,
-        Capability.UEFI, Capability.HOST_FOLDERS, Capability.NUMA,
+        Capability.DISK_SERIALS, Capability.UEFI, Capability.HOST_FOLDERS, Capability.NUMA,
     }  # fmt: skip
     assert (needs.isolation, needs.machines, needs.timeout) == (Isolation.FIRST_BOOT, 2, 30.0)
     assert (needs.platforms, needs.architectures, needs.tags, needs.needs) == (

@@ -80,14 +80,14 @@ def test_a_broken_options_file(tmp_path: Path) -> None:
 
 
 def test_platforms_are_found_by_name_and_by_path() -> None:
-    assert platform_names() == ["qemu"]
+    assert platform_names() == ["aws", "azure", "gcp", "qemu"]
     assert load_platform(f"{__name__}:Toy") is Toy
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("qemmu", "unknown platform 'qemmu'; known: qemu, or package.module:Class"),
+        ("qemmu", "unknown platform 'qemmu'; known: aws, azure, gcp, qemu, or package.module:Class"),
         ("no.such.module:Class", "platform 'no.such.module:Class': no module 'no.such.module'"),
         ("pathlib:Path", "platform 'pathlib:Path': pathlib.Path is not a kola Platform"),
     ],

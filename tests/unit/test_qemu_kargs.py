@@ -84,6 +84,28 @@ def test_arguments_for_the_first_boot_only(disk: Path) -> None:
 
 
 @needs_tools
+def test_an_argument_gets_another_value(disk: Path) -> None:
+    kargs.replace(disk, "root", "LABEL=other")
+    boot = _boot(disk)
+    expected = ENTRY.replace("root=LABEL=root quiet", "quiet root=LABEL=other")
+    assert _cat(boot, "/loader/entries/ostree-1.conf") == expected
+    _tool("e2fsck", "-fn", str(boot))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("a=1 rootflags=x root=2 b", "a=1 rootflags=x b root=3"),
+        ("root=1 root=2", "root=3"),
+        ("a", "a root=3"),
+    ],
+)
+def test_only_the_argument_of_that_name(options: str, expected: str) -> None:
+    entry = "title root=9\noptions {}\nlinux /vmlinuz\n"
+    assert kargs.with_value(entry.format(options), "root", "3") == entry.format(expected)
+
+
+@needs_tools
 def test_the_base_is_not_written(disk: Path) -> None:
     before = (disk.parent / "disk.raw").read_bytes()
     kargs.add(disk, ["a"], ["b"])

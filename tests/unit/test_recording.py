@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,17 @@ def test_the_first_try_of_a_test_that_was_run_again(pytester: pytest.Pytester, t
     assert first.reason == "AssertionError: only the first time"
     assert "only the first time" in first.text
     assert not test.text
+
+
+@pytest.mark.parametrize(
+    ("image", "reference", "platform_id"),
+    [
+        (Image(Path("/x.qcow2"), "qcow2", "0" * 64, "x"), "/x.qcow2", ""),
+        (Image(Path("/x.qcow2"), "qcow2", "0" * 64, "x"), "ami-1", "ami-1"),
+        (Image(Path("ami-1"), "cloud", "", "cloud:ami-1"), "ami-1", "ami-1"),
+    ],
+)
+def test_what_a_cloud_calls_the_image(tmp_path: Path, image: Image, reference: str, platform_id: str) -> None:
+    """A file that is booted as it is has no other name; one that was uploaded, or was there already, has."""
+    recorder = Recorder(replace(info(tmp_path), image=image, prepared=Prepared(reference, "x")))
+    assert recorder.record.targets[0].image.platform_id == platform_id

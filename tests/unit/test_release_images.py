@@ -21,7 +21,7 @@ from kola.cli import main
 from kola.errors import ConfigError
 from kola.faults import Corrupted, Outage, Truncated
 from kola.httpd import HttpServer
-from kola.images import Image, resolve
+from kola.images import Cloud, Image, resolve
 from kola.releaseimages import release_of_stream
 from kola.sources import Sources
 
@@ -112,12 +112,14 @@ class Published:
         server.add("/prod/streams/stable/releases.json", json.dumps(index).encode())
         server.add("/prod/older/release.json", json.dumps(release).encode())
 
-    def get(self, reference: str, arch: str = "x86_64", **sources: str) -> Image:
-        return resolve(reference, cache=self.cache, arch=get_arch(arch), sources=replace(self.sources, **sources))
+    def get(self, reference: str, arch: str = "x86_64", cloud: Cloud | None = None, **sources: str) -> Image:
+        return resolve(
+            reference, cache=self.cache, arch=get_arch(arch), sources=replace(self.sources, **sources), cloud=cloud
+        )
 
     def refusal(self, reference: str, arch: str = "x86_64", **sources: str) -> str:
         with pytest.raises(ConfigError) as caught:
-            self.get(reference, arch, **sources)
+            self.get(reference, arch, None, **sources)
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -136,6 +138,19 @@ def published(packed: bytes, keys: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def asked(published: Published, path: str) -> int:
     return len(published.server.requests(path))
+
+
+def test_an_image_that_a_cloud_has_is_named_and_not_fetched(published: Published) -> None:
+    def of(platform: str, region: str) -> Image:
+        return published.get("stream:stable", cloud=Cloud(platform, region))
+
+    image = of("aws", "us-east-1")
+    assert (image.format, image.reference, image.version) == ("cloud", "cloud:ami-1", VERSION)
+    assert (image.stream, image.distro, image.platform, image.arch) == ("stable", "fcos", "aws", "x86_64")
+    assert published.downloads() == []
+    for platform, region, problem in (("aws", "mars-1", "mars-1"), ("aws", "", "us-east-1"), ("moon", "", "moon")):
+        with pytest.raises(ConfigError, match=problem):
+            of(platform, region)
 
 
 def test_info_tells_what_clouds_have(published: Published, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,6 +172,7 @@ def test_newest_of_a_stream(published: Published) -> None:
     image = published.get("stream:stable")
     assert (image.name, image.version, image.build_id, image.stream) == ("fedora-coreos", VERSION, VERSION, "stable")
     assert (image.distro, image.arch, image.format, image.sha256) == ("fcos", "x86_64", "qcow2", published.unpacked)
+    assert image.platform == "qemu"
     assert published.downloads() == [NAME, f"{NAME}.signed"]
     assert published.get("stream:stable") == image
     assert asked(published, f"/prod/{NAME}") == 1  # the second time it is there

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from kola.results import Outcome, Share, read
 from kola.statement import FILE, RESULTS, Result, load_keys, read_statement
+from tests.simulation.guest import DEPLOYMENT
 
 SUITE = """
 import pytest
@@ -54,6 +55,7 @@ def test_the_record_of_a_run_and_its_signature(
     assert {test.suite for test in record.tests.values()} == {"mine"}
     assert {test.outcome for test in record.tests.values()} == {Outcome.PASSED}
     assert record.targets[0].image.artifact_sha256 == record.targets[0].image.sha256
+    assert record.targets[0].deployments == [DEPLOYMENT]
     # One is shared and its last test does not know when it ends.
     assert len(record.machines) == 3
     for machine in record.machines.values():
@@ -61,6 +63,7 @@ def test_the_record_of_a_run_and_its_signature(
         assert None not in moments, machine
         assert moments == sorted(moment for moment in moments if moment is not None)
         assert (folder / machine.artifacts).is_dir()
+        assert machine.deployment == DEPLOYMENT
         assert machine.worker == ("gw0" if workers else "main")
 
 

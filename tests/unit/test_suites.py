@@ -29,6 +29,12 @@ def test_every_test_says_what_it_proves_and_covers(rows: list[Row]) -> None:
     assert not silent, f"no docstring, or no covers= in the kola marker: {silent}"
 
 
+def test_the_selinux_suite_runs_on_clouds_but_for_one_file(rows: list[Row]) -> None:
+    """No cloud lets one choose the serial of a disk."""
+    bound = {row.file for row in rows if row.suite == "selinux" and "disk-serials" in row.needs}
+    assert bound == {"selinux/test_filesystem.py"}
+
+
 def test_what_no_image_has_is_not_said_to_have_run() -> None:
     def row(name: str, *, runnable: bool) -> Row:
         return Row("basic", "basic/test_x.py", name, "It works.", "boot", "`x`", runnable)

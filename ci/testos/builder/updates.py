@@ -49,6 +49,7 @@ def build(definition: Definition, output: Output, inputs: dict[str, Path], scrat
         def commit_again(branch: str, *signature: str) -> str:
             """The last release's tree once more."""
             again = ["commit", "--fsync=false", f"--branch={branch}", f"--tree=ref={releases[-1].commit}", "--bootable"]
+            again += [f"--bind-ref={REF}"]  # or it would be refused for its name
             again += [f"--subject={branch}", f"--add-metadata-string=version={releases[-1].version}"]
             again += [f"--timestamp={timestamp(definition.release + len(sources))}", *signature]
             return output.run([*ostree, *again]).strip().splitlines()[-1]

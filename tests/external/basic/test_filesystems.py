@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kola.deployment import booted_deployment
+
 if TYPE_CHECKING:
     from kola.machine import Machine
 
@@ -39,6 +41,7 @@ def test_booted_deployment(machine: Machine) -> None:
     booted = [line for line in machine.run("ostree admin status", sudo=True).stdout.splitlines() if "*" in line]
     assert len(booted) == 1
     assert deployment.rsplit("/", 1)[1] in booted[0]
+    assert booted_deployment(machine) == deployment.rsplit("/", 1)[1].partition(".")[0]
 
 
 @pytest.mark.kola(needs=["ostree"], covers="boot")

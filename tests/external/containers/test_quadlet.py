@@ -87,9 +87,22 @@ def expect_quadlets(machine: Machine) -> None:
         expect_answer(machine, port, text)
 
 
+def expect_confined(machine: Machine, podman: Podman) -> None:
+    """The container that systemd started is confined as any other."""
+    pid = podman.inspect("systemd-web")["State"]["Pid"]
+    label = machine.run(["ps", "-o", "label=", "-p", str(pid)], sudo=True).stdout.strip()
+    assert ":container_t:" in label, f"a container that systemd started is not confined: {label}"
+
+
 @pytest.mark.smoke
+def test_at_the_first_boot(machine: Machine) -> None:
+    """Quadlets (container, pod, volume, network; root and rootless) start at the first boot, confined."""
+    expect_quadlets(machine)
+    expect_confined(machine, Podman(machine, "root"))
+
+
 def test_over_a_reboot(machine: Machine) -> None:
-    """Quadlets (container, pod, volume, network; root and rootless) start at the first boot and at the next."""
+    """Quadlets start again after a reboot, with what they stored; of other containers those that have to restart."""
     expect_quadlets(machine)
     podman = Podman(machine, "root")
     podman("exec", "systemd-web", "bash", "-c", "echo kept >/data/file")
@@ -103,6 +116,4 @@ def test_over_a_reboot(machine: Machine) -> None:
     assert podman("exec", "systemd-web", "cat", "/data/file").stdout == "kept\n", "the volume lost its content"
     wait_until(lambda: podman.running("always"), 60 * machine.slowness, what="the container with restart=always")
     assert not podman.running("never"), "a container without a restart policy came back"
-    pid = podman.inspect("systemd-web")["State"]["Pid"]
-    label = machine.run(["ps", "-o", "label=", "-p", str(pid)], sudo=True).stdout.strip()
-    assert ":container_t:" in label, f"a container that systemd started is not confined: {label}"
+    expect_confined(machine, podman)

@@ -48,9 +48,7 @@ def relabels(machine: Machine) -> list[str]:
     return found + machine.run("ls -d /.autorelabel /etc/selinux/.autorelabel", check=False).stdout.split()
 
 
-@pytest.mark.kola(
-    isolation="first_boot", ignition="selinux.ign", disks=[{"size_gib": 1, "serial": "selinux"}], needs=["selinux"]
-)
+@pytest.mark.kola(isolation="first_boot", ignition="selinux.ign", needs=["selinux"])
 def test_first_boot_and_the_next(machine: Machine) -> None:
     """Neither the first boot nor a reboot denies anything, relabels anything or leaves a label other than before."""
     machine.wait_for_unit("multi-user.target")

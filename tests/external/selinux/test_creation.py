@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kola(
     isolation="shared",
     ignition="selinux.ign",
-    disks=[{"size_gib": 1, "serial": "selinux"}],
     needs=["selinux"],
     tags=["selinux", "security"],
     covers="selinux-label",

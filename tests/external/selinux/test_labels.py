@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kola(
     isolation="shared",
     ignition="selinux.ign",
-    disks=[{"size_gib": 1, "serial": "selinux"}],
     needs=["selinux"],
     tags=["selinux", "security"],
     covers="selinux-label",
@@ -83,8 +82,6 @@ IGNITION = (
     "/var/home/tester/.ssh",
     "/var/home/tester/folder",
     "/var/home/tester/folder/file",
-    "/var/lib/kola-data",
-    "/var/lib/kola-data/file",
 )
 """What the config asks for, what Ignition itself writes, and directories on the way."""
 
@@ -169,26 +166,3 @@ def test_ssh_keys_that_ignition_wrote(machine: Machine) -> None:
     hosts = machine.run("ls /etc/ssh/ssh_host_*_key", sudo=True).stdout.split()
     actual = types(machine, hosts)
     assert set(actual.values()) == {"sshd_key_t"}, actual
-
-
-def test_a_file_system_that_ignition_made(machine: Machine) -> None:
-    """The root directory of a new file system has its mount point's label, and what is created in it inherits that."""
-    assert machine.run("findmnt -no FSTYPE /var/lib/kola-data").stdout.strip() == "xfs"
-    machine.run("mkdir /var/lib/kola-data/new && touch /var/lib/kola-data/new/file", sudo=True)
-    paths = [f"/var/lib/kola-data{path}" for path in ("", "/file", "/new", "/new/file")]
-    try:
-        actual = types(machine, paths)
-    finally:
-        machine.run("rm -r /var/lib/kola-data/new", sudo=True)
-    assert set(actual.values()) == {"var_lib_t"}, actual
-
-
-def test_a_mount_point_below_the_mount(machine: Machine) -> None:
-    """The directory that a file system is mounted on, made by Ignition, is labelled too."""
-    unit = "var-lib-kola\\x2ddata.mount"
-    machine.run(["systemctl", "stop", unit], sudo=True)
-    try:
-        below = types(machine, ["/var/lib/kola-data"])
-    finally:
-        machine.run(["systemctl", "start", unit], sudo=True)
-    assert below == {"/var/lib/kola-data": "var_lib_t"}

@@ -109,7 +109,6 @@ FAULTS: list[tuple[Check, dict[str, Any], str, str, str]] = [
 @pytest.mark.kola(
     isolation="shared",
     ignition=f"{next(iter(selinux.__path__))}/selinux.ign",
-    disks=[{"size_gib": 1, "serial": "selinux"}],
     skip_checks={"avc-denial": "faults on purpose"},
 )
 @pytest.mark.parametrize("fault", FAULTS, ids=[f"{i}-{fault[0].__name__}" for i, fault in enumerate(FAULTS)])

@@ -160,6 +160,8 @@ def test_folder_that_cannot_be_read(tests: Path) -> None:
         ("[\\-x]", "a", False),
         ("[z-a]", "b", False),
         ("[^z-a]", "b", True),
+        ("*[^a]*b", "b/b", False),  # Go does not come back to the first star
+        ("*[^a]*b", "/bb", True),
         ("ext.*.basic", "ext.proj.x.basic", True),
         ("basic", "ext.basic", False),
     ],

@@ -17,7 +17,7 @@ from kola import butane, ignition
 from kola.errors import ConfigError
 from kola.external.denylist import parse_denylist
 from kola.external.metadata import parse_executable, parse_folder
-from kola.metadata import choose_build, cloud_images, of_build, of_release, of_stream
+from kola.metadata import QEMU, build_image, choose_build, cloud_images, platform_image
 
 CORPUS = Path(__file__).parents[1] / "data" / "fuzz.json"
 EACH = 60
@@ -83,11 +83,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "butane": (lambda text: butane.translate(text, "input"), BUTANE),
     "ignition": (lambda text: ignition.parse(text, "input"), IGNITION),
     "denylist": (lambda text: parse_denylist(text, "input"), DENYLIST),
-    "stream": (lambda text: of_stream(text, "input", "x86_64"), STREAM),
-    "release": (lambda text: of_release(text, "input", "x86_64"), RELEASE),
+    "stream": (lambda text: platform_image(text, "input", QEMU, "x86_64"), STREAM),
+    "release": (lambda text: platform_image(text, "input", QEMU, "x86_64"), RELEASE),
     "clouds": (lambda text: cloud_images(text, "input", "x86_64"), CLOUDS),
     "builds": (lambda text: choose_build(text, "input", "42.1", "x86_64"), BUILDS),
-    "build": (lambda text: of_build(text, "input"), BUILD),
+    "build": (lambda text: build_image(text, "input", QEMU), BUILD),
 }
 """Name -> the parser, and an input that it takes."""
 

@@ -1,10 +1,11 @@
-"""A slow matcher of patterns, written from the documentation of Go's ``path/filepath`` (``func Match``) alone.
+"""A slow matcher of patterns, written from the documentation of Go's ``path/filepath`` (``func Match``).
 
     pattern:         { term }
     term:            '*' | '?' | '[' [ '^' ] { character-range } ']' | c | '\\' c
     character-range: c | '\\' c | lo '-' hi
 
-A class must not be empty; ``*`` and ``?`` do not match the separator, a class may.
+A class must not be empty; ``*`` and ``?`` do not match the separator, a class may. What the documentation does not say,
+and Go 1.26 does: a star takes as little as it can and is not tried again, but for the last one.
 """
 
 from __future__ import annotations
@@ -22,13 +23,31 @@ Term = Callable[[str], bool] | None
 
 def go_match(pattern: str, name: str) -> bool:
     """Tell whether a pattern matches the whole of a name."""
-    reached = {0}
-    for term in list(_terms(pattern)):
+    chunks: list[list[Callable[[str], bool]]] = [[]]
+    for term in _terms(pattern):
         if term is None:
-            reached = {end for start in reached for end in _ends(name, start)}
+            chunks.append([])
         else:
-            reached = {at + 1 for at in reached if at < len(name) and term(name[at])}
-    return len(name) in reached
+            chunks[-1].append(term)
+    begin, *starred = chunks
+    if not _fits(begin, name, 0):
+        return False
+    at = len(begin)
+    for number, chunk in enumerate(starred, 1):
+        last = number == len(starred)
+        places = (
+            end for end in _ends(name, at) if _fits(chunk, name, end) and (not last or end + len(chunk) == len(name))
+        )
+        place = next(places, None)
+        if place is None:
+            return False
+        at = place + len(chunk)
+    return at == len(name)
+
+
+def _fits(chunk: list[Callable[[str], bool]], name: str, at: int) -> bool:
+    part = name[at : at + len(chunk)]
+    return len(part) == len(chunk) and all(term(c) for term, c in zip(chunk, part, strict=True))
 
 
 def _ends(name: str, start: int) -> Iterator[int]:

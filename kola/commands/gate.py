@@ -1,0 +1,154 @@
+"""``kola gate``: may this build be released, may its rollout start."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kola.errors import ConfigError
+from kola.gate import checklist, reading, show
+from kola.gate.release import Metadata, Phase
+from kola.gate.verdict import Question, cells_of, decide
+from kola.results import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+
+    from kola.gate.history import History
+    from kola.gate.policy import Policy
+    from kola.gate.verdict import Verdict
+    from kola.matrix import Matrix
+    from kola.statement import Keys
+
+HELP = "say whether a build may be released, with every reason"
+DESCRIPTION = (
+    "Judge the results of a build: 'release' or 'hold', with every reason (see docs/gate.md). What is missing or "
+    "cannot be believed holds the release. Exit codes: 0 release, 1 hold, 4 the question itself is wrong."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what it takes."""
+    parser.add_argument("--stream", required=True, metavar="NAME", help="by its name in the matrix")
+    parser.add_argument("--build", required=True, metavar="ID", help="build that is judged")
+    parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="folder with a folder for each job")
+    parser.add_argument("--policy", required=True, type=Path, metavar="FILE", help="what a release needs: ci/gate.toml")
+    parser.add_argument(
+        "--phase",
+        choices=[phase.value for phase in Phase],
+        default=Phase.RESULTS.value,
+        help="results alone (default), also what the release needs, or what its rollout needs after it",
+    )
+    parser.add_argument(
+        "--builds",
+        metavar="DIR",
+        help="folder or URL with ID/ARCH/meta.json, as coreos-assembler makes it; '{stream}' in it is replaced",
+    )
+    parser.add_argument("--releases", metavar="FILE", help="releases.json of the stream: a file or URL, likewise")
+    parser.add_argument(
+        "--graph",
+        action="append",
+        default=[],
+        metavar="ARCH=FILE",
+        help="update graph: a file or URL, likewise; may be repeated",
+    )
+    parser.add_argument("--history", type=Path, metavar="DIR", help="earlier results: DIR/STREAM/BUILD/JOB")
+    parser.add_argument(
+        "--key", action="append", default=[], type=Path, metavar="FILE", help="public key beside those of the policy"
+    )
+    parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    parser.add_argument("--checklist", metavar="FILE", help="write the release checklist, in Markdown; '-': print it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; returns the exit code."""
+    try:
+        verdict = _judge(args)
+        _show(verdict, args)
+    except ConfigError as e:
+        print(f"ERROR: {e}", file=sys.stderr)
+        return ExitCode.USAGE_ERROR
+    return ExitCode.PASSED if verdict.release else ExitCode.FAILED
+
+
+def _judge(args: argparse.Namespace) -> Verdict:
+    phase, now = Phase(args.phase), time.time()
+    needed = {Phase.PRE_RELEASE: ("builds", "releases"), Phase.ROLLOUT: ("builds", "releases", "graph")}
+    if lacking := [f"--{name}" for name in needed.get(phase, ()) if not getattr(args, name)]:
+        raise ConfigError(f"--phase {phase} needs {' and '.join(lacking)}")
+    policy, matrix = reading.read_policy(args.policy)
+    keys = reading.read_keys(args.policy, policy, args.key)
+    today = dt.datetime.fromtimestamp(now, dt.UTC).date()
+    arches = dict.fromkeys(cell.arch for cell in cells_of(matrix, args.stream, policy))
+    places = _places(args, args.stream)
+    return decide(
+        Question(
+            stream=args.stream,
+            build_id=args.build,
+            phase=phase,
+            now=now,
+            policy=policy,
+            matrix=matrix,
+            evidence=reading.read_evidence(args.results, keys),
+            waivers=reading.read_waivers(args.policy, policy, today),
+            metadata=Metadata(
+                reading.read_builds(places.builds, args.build, arches),
+                reading.read_releases(places.releases),
+                reading.read_graphs(pair.replace(reading.STREAM, args.stream) for pair in args.graph),
+            ),
+            histories=_histories(args, policy, matrix, keys),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the metadata of one stream are; empty: not given."""
+
+    builds: str
+    releases: str
+
+
+def _places(args: argparse.Namespace, stream: str) -> _Places:
+    return _Places(*(reading.place_of(given, stream, args.stream) for given in (args.builds, args.releases)))
+
+
+def _histories(args: argparse.Namespace, policy: Policy, matrix: Matrix, keys: Keys) -> list[History]:
+    """Read the earlier builds of the stream, and those of the one that it is promoted from."""
+    source = policy.promoted_from.get(args.stream)
+    streams = [args.stream, *([source] if source else [])] if args.history is not None else []
+    return [
+        reading.read_history(
+            args.history,
+            args.build if stream == args.stream else "",
+            reading.Where(
+                stream,
+                cells_of(matrix, stream, policy),
+                policy,
+                keys,
+                _places(args, stream).builds,
+                reading.read_releases(_places(args, stream).releases),
+            ),
+        )
+        for stream in streams
+    ]
+
+
+def _show(verdict: Verdict, args: argparse.Namespace) -> None:
+    text = checklist.to_markdown(verdict)
+    if args.checklist not in {None, "-"}:
+        try:
+            Path(args.checklist).write_text(text)
+        except OSError as e:
+            raise ConfigError(f"--checklist {args.checklist}: {e.strerror}") from e
+    if args.json:
+        print(json.dumps(show.to_plain(verdict), indent=1))
+    elif args.checklist == "-":
+        print(text, end="")
+    else:
+        print(show.to_table(verdict), end="")

@@ -1,0 +1,208 @@
+"""One cell of the matrix: are its results there, whole, recent, of this build, and did its tests pass. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from kola.errors import ConfigError
+from kola.gate.findings import Code, Finding
+from kola.matrix import PLATFORM_FIRMWARE
+from kola.results import ExitCode, Outcome
+from kola.shards import merge
+from kola.text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kola.gate.build import Build
+    from kola.gate.evidence import Evidence
+    from kola.gate.policy import Policy
+    from kola.matrix import Cell, Job
+    from kola.results import RunRecord, Target
+
+RAN = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.FLAKY, Outcome.WARNED})
+"""Outcomes of tests that said something of the operating system."""
+_BAD = {
+    Outcome.FAILED: Code.FAILED,
+    Outcome.PROVIDER_ERROR: Code.PROVIDER_ERROR,
+    Outcome.NOT_RUN: Code.NOT_RUN,
+}
+_FUTURE_SECONDS = 3600.0
+"""How far the clock of the host that ran tests may be ahead."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What results have to be of.
+
+    Attributes:
+        stream: as images say it.
+        build_id: of the build.
+        now: unix seconds.
+        builds: architecture -> what meta.json says of the build; empty if that is not looked at.
+    """
+
+    stream: str
+    build_id: str
+    now: float
+    builds: Mapping[str, Build] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """What came out for a cell. ``record``: of all its shares, if all of them can be believed."""
+
+    cell: Cell
+    record: RunRecord | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def deployments(self) -> frozenset[str]:
+        """What its machines had booted."""
+        record = self.record
+        return frozenset() if record is None else frozenset(record.targets[0].deployments)
+
+
+def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, policy: Policy) -> CellReport:
+    """Judge one cell.
+
+    Args:
+        cell: of the matrix.
+        evidence: by folder.
+        expected: what its results have to be of.
+        policy: what is good enough.
+    """
+    findings: list[Finding] = []
+    genuine = []
+    for job in cell.jobs:
+        found = evidence.get(job.name)
+        if found is None:
+            findings.append(Finding(Code.MISSING, job.name, "there are no results"))
+            continue
+        wrong = list(found.findings)
+        if found.record is not None:
+            wrong += _of_job(job, found.record, expected, policy)
+        findings += wrong
+        # A run that was cut short proves nothing good; what failed in it is to be seen all the same.
+        if found.record is not None and not {finding.code for finding in wrong} - {Code.INCOMPLETE}:
+            genuine.append(found.record)
+    if genuine:
+        findings += _outcomes(cell, genuine, policy)
+    record = None
+    if len(genuine) == cell.shards:
+        try:
+            merged = merge(genuine)
+            record = merged if merged.complete else None
+        except ConfigError as e:
+            findings.append(Finding(Code.INCOMPLETE, cell.name, str(e)))
+    return CellReport(cell, record, tuple(replace(finding, required=cell.required) for finding in findings))
+
+
+def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> Iterator[Finding]:
+    """Yield why a record is not what it should be, whatever its tests say."""
+    if problem := _misplaced(job, record):
+        yield Finding(Code.MISPLACED, job.name, problem)
+        return
+    target = record.targets[0]
+    if problem := _other_build(target, expected):
+        yield Finding(Code.BUILD, job.name, problem)
+    yield from (Finding(Code.DIGEST, job.name, text) for text in _digests(record, target, expected))
+    if problem := _incomplete(record):
+        yield Finding(Code.INCOMPLETE, job.name, problem)
+    elif record.finished is not None:
+        age = expected.now - record.finished
+        if age > policy.max_age_hours * 3600:
+            yield Finding(Code.STALE, job.name, f"{age / 3600:.0f} hours old; allowed: {policy.max_age_hours}")
+        elif age < -_FUTURE_SECONDS or record.finished < record.started:
+            yield Finding(Code.STALE, job.name, "ended in the future, or before it began: a clock is wrong")
+
+
+def _misplaced(job: Job, record: RunRecord) -> str:
+    """Say in what a record is that of another job; empty if in nothing."""
+    cell = job.cell
+    if len(record.targets) != 1:
+        return f"is about {len(record.targets)} targets"
+    target = record.targets[0]
+    firmware = target.firmware if cell.firmware == PLATFORM_FIRMWARE else cell.firmware
+    shard = (job.shard, cell.shards) if cell.shards > 1 else None
+    found_shard = (record.shard.number, record.shard.total) if record.shard is not None else None
+    pairs = {
+        "name": (record.name, job.name),
+        "suites": (record.suites, [cell.suite.name]),
+        "platform": (target.platform, cell.platform.driver),
+        "architecture": (target.arch, cell.arch),
+        "firmware": (target.firmware, firmware),
+        "share": (found_shard, shard),
+    }
+    return "; ".join(
+        f"{what} is {found or 'not given'}, expected {wanted or 'none'}"
+        for what, (found, wanted) in pairs.items()
+        if found != wanted
+    )
+
+
+def _other_build(target: Target, expected: Expected) -> str:
+    image = target.image
+    if image.build_id != expected.build_id:
+        return f"is of build {image.build_id or 'unknown'}, not of {expected.build_id}"
+    if image.stream != expected.stream:
+        return f"is of stream {image.stream or 'unknown'}, not of {expected.stream}"
+    return ""
+
+
+def _digests(record: RunRecord, target: Target, expected: Expected) -> Iterator[str]:
+    if not target.image.sha256 and not target.image.platform_id:
+        yield "nobody knows which image was booted"
+    build = expected.builds.get(target.arch)
+    if build is not None and (problem := build.image_problem(target)):
+        yield problem
+    up = [machine for machine in record.machines.values() if machine.up is not None and not machine.updated]
+    silent = [machine.name for machine in up if not machine.deployment]
+    if silent:
+        yield f"{len(silent)} of {len(up)} machines did not say which deployment they had booted: {some(silent, 3)}"
+    if len(target.deployments) > 1:
+        yield f"machines had booted different deployments: {', '.join(target.deployments)}"
+    wrong = [one for one in target.deployments if build is not None and one != build.commit]
+    if wrong and build is not None:
+        yield f"machines had booted {wrong[0]}, but the commit of the build is {build.commit}"
+
+
+def _incomplete(record: RunRecord) -> str:
+    if record.finished is None:
+        return "the run did not come to its end: it was killed, or goes on"
+    if not record.complete:
+        return f"the run was cut short (exit code {record.exit_code})"
+    explained = any(test.outcome in {Outcome.FAILED, Outcome.PROVIDER_ERROR} for test in record.tests.values())
+    good = {ExitCode.PASSED, ExitCode.ONLY_WARNINGS}
+    if record.exit_code not in good and not explained and record.tests:
+        return f"exit code {record.exit_code}, and no test that explains it"
+    return ""
+
+
+def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Iterator[Finding]:
+    """Yield what the tests say."""
+    tests = sorted({nodeid: test for record in records for nodeid, test in record.tests.items()}.items())
+    for nodeid, test in tests:
+        code = _BAD.get(test.outcome)
+        if test.outcome is Outcome.WARNED and policy.warned_holds:
+            code = Code.WARNED
+        if code is not None:
+            yield Finding(code, f"{cell.name}::{nodeid}", test.reason or "no reason given")
+    outcomes = Counter(test.outcome for _, test in tests)
+    if not RAN & set(outcomes):
+        said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items()) or "there are none"
+        yield Finding(Code.NO_TESTS, cell.name, f"not one test ran: {said}")
+
+
+def same_deployment(reports: list[CellReport]) -> Iterator[Finding]:
+    """Yield where cells of one architecture had booted different deployments: one build has one."""
+    first: dict[str, CellReport] = {}
+    for report in reports:
+        if not report.deployments:
+            continue
+        before = first.setdefault(report.cell.arch, report)
+        if before.deployments != report.deployments:
+            text = f"had booted another deployment than {before.cell.name}"
+            yield Finding(Code.DIGEST, report.cell.name, text, report.cell.required and before.cell.required)

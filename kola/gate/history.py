@@ -1,0 +1,103 @@
+"""Earlier builds: which of them count, what is compared with them, flaky tests over builds. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kola.gate.cells import RAN
+from kola.gate.findings import Code, Finding
+from kola.results import Outcome
+from kola.text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kola.gate.build import Build
+    from kola.gate.cells import CellReport
+    from kola.gate.policy import Policy
+    from kola.results import RunRecord
+
+
+@dataclass(frozen=True)
+class Past:
+    """An earlier build whose results can be believed.
+
+    Attributes:
+        build_id: of the build.
+        started: when the first of its runs did, in unix seconds.
+        cells: name -> merged record, of those that are whole.
+        builds: architecture -> what meta.json says; empty if that is not at hand.
+    """
+
+    build_id: str
+    started: float
+    cells: Mapping[str, RunRecord]
+    builds: Mapping[str, Build] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class History:
+    """Earlier builds of one stream, the newest first.
+
+    Attributes:
+        stream: its name.
+        builds: as many as the policy wants to look at.
+        promoted: the last of them that was released; None if none of them was, or nobody knows.
+    """
+
+    stream: str
+    builds: tuple[Past, ...] = ()
+    promoted: Past | None = None
+
+
+def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
+    """Yield the cells in which tests do not run any more that ran for the last promoted build."""
+    promoted = history.promoted
+    if promoted is None:
+        if policy.history_required:
+            yield Finding(Code.NO_HISTORY, "promoted", "no results of a promoted build to compare the suites with")
+        return
+    for report in reports:
+        before = promoted.cells.get(report.cell.name)
+        if report.record is None:
+            continue
+        if before is None:
+            if policy.history_required:
+                text = f"the promoted build {promoted.build_id} has no results that could be compared"
+                yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
+            continue
+        # What was to run and did not is a finding of its own.
+        there = {nodeid for nodeid, test in report.record.tests.items() if test.outcome is not Outcome.SKIPPED}
+        ran_before = {nodeid for nodeid, test in before.tests.items() if test.outcome in RAN}
+        gone = sorted(ran_before - there)
+        if len(gone) * 100 > policy.shrink_percent * len(ran_before):
+            text = f"{len(gone)} of {len(ran_before)} tests ran for {promoted.build_id} and not now: {some(gone, 5)}"
+            yield Finding(Code.SHRUNK, report.cell.name, text, report.cell.required)
+
+
+def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
+    """Yield that too many tests are flaky, and those that are so again and again."""
+    names = [
+        (report, nodeid)
+        for report in reports
+        if report.record is not None
+        for nodeid, test in sorted(report.record.tests.items())
+        if test.outcome is Outcome.FLAKY
+    ]
+    counted = [f"{report.cell.name}::{nodeid}" for report, nodeid in names if report.cell.required]
+    if len(counted) > policy.flaky_budget:
+        text = f"{len(counted)} tests are flaky; allowed: {policy.flaky_budget}: {some(counted, 5)}"
+        yield Finding(Code.FLAKY_BUDGET, "flaky", text)
+    for report, nodeid in names:
+        earlier = history.builds[: max(0, policy.flaky_builds - 1)]
+        times = 1 + sum(_was_flaky(past, report.cell.name, nodeid) for past in earlier)
+        if times >= policy.flaky_times:
+            text = f"flaky in {times} of the last {len(earlier) + 1} builds; allowed: {policy.flaky_times - 1}"
+            yield Finding(Code.FLAKY_AGAIN, f"{report.cell.name}::{nodeid}", text, report.cell.required)
+
+
+def _was_flaky(past: Past, cell: str, nodeid: str) -> bool:
+    record = past.cells.get(cell)
+    test = record.tests.get(nodeid) if record is not None else None
+    return test is not None and test.outcome is Outcome.FLAKY

@@ -1,0 +1,266 @@
+"""Reads what a verdict needs: the folders with results, earlier builds, metadata. The gate's only I/O."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kola import matrix
+from kola.cincinnati import SCHEME, parse_graph
+from kola.download import fetch_text
+from kola.errors import ConfigError
+from kola.gate.build import parse_build, parse_releases
+from kola.gate.cells import Expected, examine
+from kola.gate.evidence import JobFiles, collect
+from kola.gate.history import History, Past
+from kola.gate.policy import Policy, parse_policy
+from kola.gate.waivers import Waiver, parse_waivers
+from kola.results import read
+from kola.statement import FILE, RESULTS, Keys, load_keys
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
+
+    from kola.cincinnati import Graph
+    from kola.gate.build import Build, StreamRelease
+    from kola.gate.evidence import Evidence
+    from kola.matrix import Cell, Matrix
+
+_AGES_HOURS = 10**6
+"""Of an earlier build it does not matter how long ago it was tested."""
+STREAM = "{stream}"
+"""Stands in a place for the name of the stream."""
+
+
+def read_policy(path: Path) -> tuple[Policy, Matrix]:
+    """Read the policy and the matrix that it names.
+
+    Raises:
+        ConfigError: one cannot be read, or something in it is wrong.
+    """
+    policy = parse_policy(_text(path), str(path))
+    cells = matrix.read(path.parent / policy.matrix)
+    known = {cell.stream.name for cell in cells.cells}
+    named = [*policy.promoted_from, *policy.promoted_from.values(), *sorted(policy.young), *policy.image_streams]
+    for stream in dict.fromkeys(named):
+        if stream not in known:
+            raise ConfigError(f"{path}: [streams]: {stream} is in no cell of {cells.source}")
+    return policy, cells
+
+
+def read_waivers(path: Path, policy: Policy, today: dt.date) -> tuple[Waiver, ...]:
+    """Read the waivers that a policy names.
+
+    Raises:
+        ConfigError: as ``read_policy``.
+    """
+    if not policy.waivers:
+        return ()
+    file = path.parent / policy.waivers
+    return parse_waivers(_text(file), str(file), today=today, most_days=policy.waiver_days)
+
+
+def read_keys(path: Path, policy: Policy, more: Iterable[Path]) -> Keys:
+    """Read the keys that a policy names, and more of them.
+
+    Raises:
+        ConfigError: one is none, or there are too few.
+    """
+    files = [*(path.parent / key for key in policy.keys), *more]
+    if not files:
+        raise ConfigError(f"{path}: [results]: keys: there are none, and no --key: no results could be believed")
+    return load_keys(files, policy.signatures)
+
+
+def read_evidence(folder: Path, keys: Keys) -> dict[str, Evidence]:
+    """Read the results in the folders of a folder.
+
+    Raises:
+        ConfigError: it is no folder, or cannot be read.
+    """
+    try:
+        jobs = sorted(path for path in folder.iterdir() if _is_job(path))
+        return collect([JobFiles(job.name, _bytes(job / RESULTS), _bytes(job / FILE)) for job in jobs], keys)
+    except OSError as e:
+        raise ConfigError(f"{e.filename or folder}: {e.strerror}") from e
+
+
+def read_builds(location: str, build_id: str, arches: Iterable[str]) -> dict[str, Build]:
+    """Read a build's meta.json for each architecture that has one.
+
+    Args:
+        location: folder or URL with a folder for each build, as coreos-assembler makes it; no place: none are read.
+        build_id: of the build.
+        arches: that are of interest.
+
+    Raises:
+        ConfigError: one is not in that format.
+    """
+    found = {}
+    for arch in arches if location else ():
+        source = f"{location.rstrip('/')}/{build_id}/{arch}/meta.json"
+        if _is_url(source) or Path(source).exists():
+            found[arch] = parse_build(read_location(source), source, arch)
+    return found
+
+
+def read_releases(location: str) -> tuple[StreamRelease, ...]:
+    """Read the index of a stream's releases, oldest first; no place: none.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
+    return parse_releases(read_location(location), location) if location else ()
+
+
+def read_graphs(given: Iterable[str]) -> dict[str, Graph]:
+    """Read update graphs.
+
+    Args:
+        given: ``ARCH=FILE`` or ``ARCH=URL`` each; there may be one of commits and one of images.
+
+    Raises:
+        ConfigError: one is not of that form, cannot be read, or is none.
+    """
+    graphs = {}
+    for pair in given:
+        arch, equals, location = pair.partition("=")
+        if not (arch and equals and location):
+            raise ConfigError(f"--graph {pair}: expected ARCH=FILE or ARCH=URL")
+        graph = parse_graph(read_location(location), location)
+        scheme = graph.nodes[0].metadata.get(SCHEME, "checksum") if graph.nodes else "checksum"
+        name = f"{arch} {scheme}"
+        if name in graphs:
+            raise ConfigError(f"--graph {pair}: there is another graph for {name}")
+        graphs[name] = graph
+    return graphs
+
+
+@dataclass(frozen=True)
+class Where:
+    """A stream, and how its earlier builds are read.
+
+    Attributes:
+        stream: its name.
+        cells: of that stream.
+        policy: how many builds are looked at.
+        keys: whose signatures count: results without one are no history.
+        builds: as ``location`` of ``read_builds``.
+        releases: of the stream: the last one is the promoted build; none: the newest earlier build counts as that.
+    """
+
+    stream: str
+    cells: Sequence[Cell]
+    policy: Policy
+    keys: Keys
+    builds: str = ""
+    releases: Sequence[StreamRelease] = ()
+
+
+def read_history(folder: Path, build_id: str, where: Where) -> History:
+    """Read earlier builds of a stream.
+
+    Args:
+        folder: with a folder for each stream, in that one for each build, in that one for each job.
+        build_id: that is judged: it is not part of its own history; empty: of another stream.
+        where: which stream, and how.
+
+    Raises:
+        ConfigError: a folder cannot be read.
+    """
+    stream = where.stream
+    here = folder / stream
+    try:
+        names = sorted(path.name for path in here.iterdir() if path.is_dir() and path.name != build_id)
+    except FileNotFoundError:
+        return History(stream)
+    except OSError as e:
+        raise ConfigError(f"{here}: {e.strerror}") from e
+    started = {name: when for name in names if (when := _started(here / name)) is not None}
+    judged = _started(here / build_id) if (here / build_id).is_dir() else None
+    ordered = sorted(started, key=lambda name: started[name], reverse=True)
+    earlier = [name for name in ordered if judged is None or started[name] < judged]
+    promoted = _promoted(earlier, [release.version for release in where.releases if release.version != build_id])
+    wanted = earlier[: where.policy.history_builds]
+    pasts = {
+        name: _past(here / name, started[name], where)
+        for name in dict.fromkeys([*wanted, *([promoted] if promoted else [])])
+    }
+    return History(stream, tuple(pasts[name] for name in wanted), pasts[promoted] if promoted else None)
+
+
+def _promoted(earlier: Sequence[str], released: Sequence[str]) -> str | None:
+    """Return the last build that was released, if its results are here; nobody knows which: the newest one."""
+    if released:
+        return released[-1] if released[-1] in earlier else None
+    return earlier[0] if earlier else None
+
+
+def _past(folder: Path, started: float, where: Where) -> Past:
+    evidence = read_evidence(folder, where.keys)
+    patient = replace(where.policy, max_age_hours=_AGES_HOURS)
+    builds = read_builds(where.builds, folder.name, dict.fromkeys(cell.arch for cell in where.cells))
+    stream = where.policy.image_streams.get(where.stream, where.stream)
+    expected = Expected(stream, folder.name, time.time(), builds)
+    reports = [examine(cell, evidence, expected, patient) for cell in where.cells]
+    whole = {report.cell.name: report.record for report in reports if report.record is not None}
+    return Past(folder.name, started, whole, builds)
+
+
+def _started(folder: Path) -> float | None:
+    """Return when the first run of a build began that can be read; None if there is none."""
+    for job in sorted(path for path in folder.iterdir() if _is_job(path)):
+        try:
+            return read(job / RESULTS).started
+        except ConfigError:
+            continue
+    return None
+
+
+def _is_job(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def place_of(location: str | None, stream: str, own: str) -> str:
+    """Return where something of a stream is; of another stream than ``own`` only if the place names the stream."""
+    if location is None or (stream != own and STREAM not in location):
+        return ""
+    return location.replace(STREAM, stream)
+
+
+def read_location(location: str) -> bytes:
+    """Return what is in a file, or at a URL.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if _is_url(location):
+        return fetch_text(location)
+    found = _bytes(Path(location))
+    if found is None:
+        raise ConfigError(f"{location}: No such file")
+    return found
+
+
+def _is_url(location: str) -> bool:
+    return location.startswith(("https://", "http://"))
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Return the content of a file, None if there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from e
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_location(str(path)).decode()
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"{path}: byte {e.start} is not UTF-8") from e

@@ -1,0 +1,103 @@
+"""Has something become slower or larger than it was: by more than noise, and by more than is tolerated. Pure."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from kola.gate.findings import Code, Finding
+from kola.results import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kola.gate.build import Build
+    from kola.gate.cells import CellReport
+    from kola.gate.history import History, Past
+    from kola.gate.policy import Policy, Rule
+    from kola.results import RunRecord
+
+_NORMAL = 1.4826
+"""Median absolute deviation -> standard deviation, where noise is normal."""
+_MIB = 2**20
+_UNITS = {Code.BOOT_TIME: "s", Code.TEST_TIME: "s", Code.IMAGE_SIZE: "MiB"}
+
+
+def limit(earlier: Sequence[float], rule: Rule) -> float:
+    """Return what a measure may be at most, given that of earlier builds.
+
+    The median stands for them, because one build on a busy host says little; how much they differ among themselves
+    (median absolute deviation) says what is noise.
+    """
+    middle = median(earlier)
+    spread = _NORMAL * median(abs(value - middle) for value in earlier)
+    return middle + max(rule.mads * spread, rule.percent / 100 * middle, rule.least)
+
+
+def measures(cells: Mapping[str, RunRecord], builds: Mapping[str, Build]) -> dict[tuple[Code, str], float]:
+    """Return all measures of a build, by kind and subject; times only of one accelerator in each cell."""
+    found: dict[tuple[Code, str], float] = {}
+    for cell, record in cells.items():
+        accelerator = record.targets[0].accelerator
+        boots = [m.boot_seconds for m in record.machines.values() if m.boot_seconds is not None and not m.updated]
+        if boots:
+            found[Code.BOOT_TIME, f"{cell} on {accelerator}"] = median(boots)
+        for nodeid, test in record.tests.items():
+            if test.outcome is Outcome.PASSED and "call" in test.phases:
+                found[Code.TEST_TIME, f"{cell}::{nodeid} on {accelerator}"] = test.phases["call"]
+    for arch, build in builds.items():
+        for platform, image in build.images.items():
+            if image.size is not None:
+                found[Code.IMAGE_SIZE, f"{arch} {platform}"] = image.size / _MIB
+    return found
+
+
+def regressions(
+    reports: Sequence[CellReport], builds: Mapping[str, Build], histories: Sequence[History], policy: Policy
+) -> Iterator[Finding]:
+    """Yield what has become worse than in one of the histories.
+
+    Args:
+        reports: of this build.
+        builds: of this build.
+        histories: of its own stream first, and of the one that it is promoted from, whose cells are called otherwise.
+        policy: the rules.
+    """
+    if histories and policy.history_required:
+        yield from _too_few(reports, histories[0], policy)
+    cells = {report.cell.name: report.record for report in reports if report.record is not None}
+    informing = {report.cell.name for report in reports if not report.cell.required}
+    now = measures(cells, builds)
+    rules = {
+        Code.BOOT_TIME: policy.boot_time,
+        Code.TEST_TIME: policy.test_time,
+        Code.IMAGE_SIZE: policy.image_size,
+    }
+    own = histories[0].stream if histories else ""
+    for history in histories:
+        pasts = [measures(_renamed(past, history.stream, own), past.builds) for past in history.builds]
+        for (code, subject), value in sorted(now.items()):
+            earlier = [past[code, subject] for past in pasts if (code, subject) in past]
+            if len(earlier) < policy.history_least:
+                continue
+            most = limit(earlier, rules[code])
+            if value > most:
+                unit, name = _UNITS[code], subject.partition(" on ")[0]
+                text = (
+                    f"{value:.1f} {unit}; median of {len(earlier)} builds of {history.stream}: {median(earlier):.1f}, "
+                    f"the one before: {earlier[0]:.1f}, allowed: {most:.1f}"
+                )
+                yield Finding(code, name, text, name.partition("::")[0] not in informing)
+
+
+def _renamed(past: Past, stream: str, own: str) -> dict[str, RunRecord]:
+    """Return a build's cells as those of the other stream are called."""
+    return {f"{own}{name.removeprefix(stream)}": record for name, record in past.cells.items()}
+
+
+def _too_few(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
+    for report in reports:
+        there = sum(report.cell.name in past.cells for past in history.builds)
+        if report.record is not None and there < policy.history_least:
+            text = f"results of {there} earlier builds; {policy.history_least} are needed to see what has become slower"
+            yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)

@@ -1,0 +1,149 @@
+"""boto3's clients, and what their errors mean."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+import botocore.loaders
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from botocore.parsers import ResponseParserError
+
+from kola.errors import ConfigError
+from kola.retry import Fault, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kola.cloud.tags import Tags
+    from platforms.aws.options import Options
+
+T = TypeVar("T")
+_THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"}
+_BUSY = {
+    *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "500", "502", "503"),
+    *("ResourceInUse", "DependencyViolation", "IncorrectState", "InvalidSnapshot.InUse", "OperationAborted"),
+    *("RequestTimeTooSkewed", "ConcurrentTagAccess", "IncorrectInstanceState"),
+}
+"""Gone after a while: also what still depends on something that is being deleted."""
+_NO_ROOM = {
+    *("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "SpotMaxPriceTooLow"),
+    *("Unsupported", "VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"),
+    *("InsufficientFreeAddressesInSubnet", "Server.InsufficientInstanceCapacity"),
+}
+_GONE = {"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404", "InvalidSnapshot.NotFound", "InvalidAMIID.Unavailable"}
+
+
+def no_room(code: str) -> bool:
+    """Tell whether an error, or the reason of an instance's end, is a lack of capacity or a quota."""
+    return code in _NO_ROOM
+
+
+def classify(error: Exception) -> Verdict | None:
+    """Tell what an error of boto3 means; None for one that is not AWS's."""
+    if isinstance(error, ClientError):
+        described = error.response.get("Error", {})
+        code, message = str(described.get("Code", "")), str(described.get("Message", ""))
+        line = message.splitlines()[0] if message else "no message"
+        return Verdict(_fault(code), f"{code}: {line}", throttled=code in _THROTTLED)
+    if isinstance(error, BotoConnectionError | HTTPClientError):
+        return Verdict(Fault.TRANSIENT, f"no connection: {error}")
+    if isinstance(error, ResponseParserError):  # what stands before the service answered, not in its language
+        return Verdict(Fault.TRANSIENT, "an answer that is none of AWS's")
+    if isinstance(error, BotoCoreError) and not isinstance(error, ParamValidationError):
+        return Verdict(Fault.FATAL, str(error))
+    return None
+
+
+def _fault(code: str) -> Fault:
+    if code in _THROTTLED | _BUSY:
+        return Fault.TRANSIENT
+    if code in _NO_ROOM:
+        return Fault.CAPACITY
+    if code in _GONE or code.endswith((".NotFound", "NotFoundException")):
+        return Fault.MISSING
+    return Fault.FATAL
+
+
+def once(make: Callable[[], T], duplicate: str, find: Callable[[], T]) -> Callable[[], T]:
+    """Return what makes something, or finds it where the error ``duplicate`` says that an earlier attempt made it.
+
+    The answer to that attempt was lost, or it would not be tried again.
+    """
+
+    @functools.wraps(make)
+    def attempt() -> T:
+        try:
+            return make()
+        except ClientError as e:
+            if e.response["Error"]["Code"] != duplicate:
+                raise
+            return find()
+
+    return attempt
+
+
+class Clients:
+    """The services that kola uses, in one region; made when they are first needed.
+
+    Raises:
+        ConfigError: no region, or no such profile.
+    """
+
+    def __init__(self, options: Options) -> None:
+        # One attempt each: kola.retry is what tries again.
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60, max_pool_connections=50)
+        try:
+            core = botocore.session.Session(profile=options.profile or None)
+            core.register_component("data_loader", _descriptions())
+            session = boto3.Session(region_name=options.region or None, botocore_session=core)
+            if session.region_name is None:
+                raise ConfigError("platform aws: no region: -P region=NAME, AWS_REGION or the profile's")
+            given: dict[str, Any] = {"config": config, "endpoint_url": options.endpoint or None}
+            self.region: str = session.region_name
+            self.ec2 = session.client("ec2", **given)
+            self.s3 = session.client("s3", **given)
+            self.sts = session.client("sts", **given)
+        except (BotoCoreError, ValueError) as e:
+            hint = "; see docs/clouds.md" if isinstance(e, NoCredentialsError) else ""
+            raise ConfigError(f"platform aws: {e}{hint}") from e
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """Return what reads botocore's descriptions of the services: a fifth of a second that is spent once a process."""
+    return botocore.loaders.create_loader()
+
+
+def tag_list(tags: Tags) -> list[dict[str, str]]:
+    """Return tags as EC2 wants them; ``Name`` is what its console shows."""
+    name = tags.name or f"kola-{tags.run}"
+    return [{"Key": key, "Value": value} for key, value in {**tags.as_labels(), "Name": name}.items()]
+
+
+def tagged(tags: Tags, *resources: str) -> list[dict[str, Any]]:
+    """Return the ``TagSpecifications`` of a call that makes these kinds of resources."""
+    return [{"ResourceType": resource, "Tags": tag_list(tags)} for resource in resources]
+
+
+def labels(resource: dict[str, Any]) -> dict[str, str]:
+    """Return the tags of a resource as EC2 shows them."""
+    return {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
+
+
+def pages(client: Any, operation: str, key: str, **given: Any) -> Iterator[dict[str, Any]]:
+    """Yield the items of every page of a call that lists."""
+    for page in client.get_paginator(operation).paginate(**given):
+        yield from page.get(key, ())

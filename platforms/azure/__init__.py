@@ -1,0 +1,7 @@
+"""Machines on Microsoft Azure."""
+
+from __future__ import annotations
+
+from platforms.azure.driver import Azure
+
+PLATFORM = Azure

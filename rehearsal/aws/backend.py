@@ -1,0 +1,258 @@
+"""moto's EC2, whose instances are machines of the host; stricter than moto where drivers go wrong.
+
+moto keeps its state in its own modules: one such cloud a process.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.types import Base64EncodedString
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import StateReason
+from moto.ec2.utils import random_ami_id
+from moto.s3.models import s3_backends
+
+from rehearsal.aws.metadata import answer
+
+if TYPE_CHECKING:
+    from rehearsal.host import CloudHost
+
+_GIB = 1 << 30
+USER_DATA_LIMIT = 16384
+_IMPORTED = {"VMDK": "vmdk", "RAW": "raw", "VHD": "vpc"}
+"""Formats that ImportSnapshot takes, as qemu-img calls them."""
+
+
+class HostBackend(EC2Backend):
+    """EC2 in one region. ``host`` is set on a class of its own for each rehearsal."""
+
+    host: CloudHost
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.tokens: dict[str, Any] = {}
+        self.import_tasks: dict[str, dict[str, Any]] = {}
+        self.disks: dict[str, Any] = {}
+
+    def _load_amis(self) -> None:
+        """Offer none of moto's images: they cannot be booted."""
+
+    # -- images ------------------------------------------------------------------------------------------------------
+
+    def add_ami(self, image: str, name: str, architecture: str) -> str:
+        """Offer an image of the host."""
+        ami = Ami(self, random_ami_id(), name=name, architecture=architecture)
+        self.amis[ami.id] = ami
+        self.host.images[ami.id] = self.host.images[image]
+        return str(ami.id)
+
+    def import_disk(self, given: dict[str, Any], tags: dict[str, str]) -> dict[str, Any]:
+        """Make a snapshot of an object in S3, whose format must be what the caller says."""
+        container = given.get("DiskContainer") or {}
+        where, kind = container.get("UserBucket") or {}, str(container.get("Format", "")).upper()
+        if kind not in _IMPORTED or not where.get("S3Bucket") or not where.get("S3Key"):
+            raise EC2ClientError(
+                "MissingParameter", "DiskContainer: Format, UserBucket.S3Bucket and S3Key are required"
+            )
+        if token := given.get("ClientToken"):
+            made = [task for task in self.import_tasks.values() if task["ClientToken"] == token]
+            if made:
+                return made[0]
+        key = s3_backends[self.account_id]["aws"].get_object(where["S3Bucket"], where["S3Key"])
+        if key is None:
+            raise EC2ClientError("InvalidParameter", f"no object {where['S3Key']} in {where['S3Bucket']}")
+        path = self.host.folder / f"import-{len(self.import_tasks)}"
+        path.write_bytes(key.value)
+        disk = path.with_suffix(".qcow2")
+        command = ["qemu-img", "convert", "-f", _IMPORTED[kind], "-O", "qcow2", str(path), str(disk)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        path.unlink()
+        volume = self.create_volume(size=1, zone_name=f"{self.region_name}a")
+        snapshot = self.create_snapshot(volume.id, str(given.get("Description", "")))
+        self.delete_volume(volume.id)
+        self.disks[snapshot.id] = disk
+        task = {
+            "ImportTaskId": f"import-snap-{len(self.import_tasks):017x}",
+            "ClientToken": given.get("ClientToken"),
+            "Description": given.get("Description", ""),
+            "SnapshotTaskDetail": {
+                "Status": "completed" if done.returncode == 0 else "deleted",
+                "StatusMessage": done.stderr.strip(),
+                "SnapshotId": snapshot.id,
+                "Format": kind,
+                "Progress": "100",
+            },
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        }
+        if done.returncode != 0:
+            self.delete_snapshot(snapshot.id)
+            del task["SnapshotTaskDetail"]["SnapshotId"]
+        self.import_tasks[str(task["ImportTaskId"])] = task
+        return task
+
+    def register(self, given: dict[str, Any], tags: dict[str, str]) -> Ami:
+        """Make an image of a snapshot."""
+        mappings = given.get("BlockDeviceMappings") or []
+        root = given.get("RootDeviceName")
+        snapshots = [each.get("Ebs", {}).get("SnapshotId") for each in mappings if each.get("DeviceName") == root]
+        missing = [
+            name for name in ("Name", "Architecture", "VirtualizationType", "RootDeviceName") if not given.get(name)
+        ]
+        if missing or not snapshots or snapshots[0] not in self.disks:
+            raise EC2ClientError(
+                "MissingParameter", f"RegisterImage: {missing or 'a known SnapshotId of the root device'}"
+            )
+        if any(ami.name == given["Name"] for ami in self.amis.values()):
+            raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {given['Name']} is already in use")
+        ami = Ami(self, random_ami_id(), name=given["Name"], architecture=given["Architecture"], tags=tags)
+        self.delete_snapshot(ami.ebs_snapshot.id)  # moto makes one of its own
+        ami.ebs_snapshot = self.snapshots[snapshots[0]]
+        ami.ebs_snapshot.from_ami = ami.id
+        self.amis[ami.id] = ami
+        self.host.add_image(ami.id, self.disks[snapshots[0]], "aws")
+        return ami
+
+    def delete_snapshot(self, snapshot_id: str) -> Any:
+        """Delete a snapshot, unless an image stands on it."""
+        for ami in self.amis.values():
+            if ami.ebs_snapshot.id == snapshot_id:
+                raise EC2ClientError("InvalidSnapshot.InUse", f"{snapshot_id} is in use by {ami.id}")
+        return super().delete_snapshot(snapshot_id)
+
+    # -- instances ---------------------------------------------------------------------------------------------------
+
+    def run_instances(self, image_id: str, count: int, user_data: Any, security_group_names: Any, **given: Any) -> Any:
+        """Make instances; the same token makes none again."""
+        token = given.get("client_token")
+        if token in self.tokens:
+            return self.tokens[token]
+        if image_id not in self.amis:
+            raise EC2ClientError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+        data = base64.b64decode(str(user_data)) if user_data else b""
+        if len(data) > USER_DATA_LIMIT:
+            raise EC2ClientError("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
+        reservation = super().run_instances(image_id, count, user_data, security_group_names, **given)
+        if token:
+            self.tokens[token] = reservation
+        kind = next(each for each in self.describe_instance_types([given["instance_type"]]))
+        extra = [
+            mapping["Ebs"]["VolumeSize"]
+            for mapping in given.get("block_device_mappings", ())
+            if mapping["DeviceName"] != "/dev/xvda"
+        ]
+        for instance in reservation.instances:
+            machine = self.host.create(
+                instance.id,
+                image_id,
+                user_data=data,
+                memory_mib=kind["MemoryInfo"]["SizeInMiB"],
+                vcpus=kind["VCpuInfo"]["DefaultVCpus"],
+                extra_gib=extra,
+                metadata=answer,
+                tags={"region": self.region_name, "type": given["instance_type"], "account": self.account_id},
+            )
+            instance.nics[0].public_ip = machine.address
+        return reservation
+
+    def refresh(self) -> None:
+        """Let the states of the instances be those of the machines."""
+        for reservation in self.reservations.values():
+            for instance in reservation.instances:
+                machine = self.host.machines.get(instance.id)
+                if machine is None:
+                    continue
+                if machine.pending:
+                    name, code = "pending", 0
+                elif machine.running:
+                    name, code = "running", 16
+                else:
+                    name, code = "stopped", 80
+                if name == "stopped" and instance._state.name == "running":  # noqa: SLF001 - it has no setter
+                    instance.state_reason = StateReason(
+                        "Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+                        "Client.InstanceInitiatedShutdown",
+                    )
+                instance._state.name, instance._state.code = name, code  # noqa: SLF001
+
+    def all_reservations(self, filters: Any = None) -> Any:
+        """List instances in the states that their machines are in."""
+        self.refresh()
+        return super().all_reservations(filters)
+
+    def terminate_instances(self, instance_ids: list[str]) -> Any:
+        """End instances with their machines."""
+        ended = super().terminate_instances(instance_ids)
+        for one in instance_ids:
+            self.host.delete(one)
+        return ended
+
+    def stop_instances(self, instance_ids: list[str]) -> Any:
+        """Cut the power of instances."""
+        stopped = super().stop_instances(instance_ids)
+        for one in instance_ids:
+            self.host.stop(one)
+        return stopped
+
+    def start_instances(self, instance_ids: list[str]) -> Any:
+        """Switch instances on."""
+        started = super().start_instances(instance_ids)
+        for instance, _ in started:
+            self.host.start(instance.id)
+            instance.nics[0].public_ip = self.host.machines[instance.id].address
+        return started
+
+    def reboot_instances(self, instance_ids: list[str]) -> Any:
+        """Cut the power and switch it on again."""
+        found = super().reboot_instances(instance_ids)
+        for one in instance_ids:
+            self.host.reboot(one)
+        return found
+
+
+# -- actions that moto lacks, or answers from a can: methods of its EC2Response ----------------------------------------
+
+
+def import_snapshot(response: Any) -> ActionResult:
+    """ImportSnapshot."""
+    given = {name: response._get_param(name) for name in ("ClientToken", "DiskContainer", "Description")}  # noqa: SLF001
+    tags = response._parse_tag_specification("import-snapshot-task").get("import-snapshot-task", {})  # noqa: SLF001
+    return ActionResult(response.ec2_backend.import_disk(given, tags))
+
+
+def describe_import_snapshot_tasks(response: Any) -> ActionResult:
+    """DescribeImportSnapshotTasks."""
+    tasks = response.ec2_backend.import_tasks
+    wanted = response._get_param("ImportTaskIds", [])  # noqa: SLF001
+    if unknown := [one for one in wanted if one not in tasks]:
+        raise EC2ClientError("InvalidConversionTaskId.Malformed", f"no import task {unknown[0]}")
+    return ActionResult({"ImportSnapshotTasks": [tasks[one] for one in wanted] if wanted else list(tasks.values())})
+
+
+def register_image(response: Any) -> ActionResult:
+    """RegisterImage."""
+    names = ("Name", "Architecture", "VirtualizationType", "RootDeviceName", "BlockDeviceMappings", "EnaSupport")
+    given = {name: response._get_param(name) for name in (*names, "BootMode")}  # noqa: SLF001
+    tags = response._parse_tag_specification("image").get("image", {})  # noqa: SLF001
+    return ActionResult({"ImageId": response.ec2_backend.register(given, tags).id})
+
+
+def get_console_output(response: Any) -> ActionResult:
+    """GetConsoleOutput: the last 64 KiB of the machine's console."""
+    instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))  # noqa: SLF001
+    machine = response.ec2_backend.host.machines.get(instance.id)
+    text = "" if machine is None else machine.console()[-65536:]
+    return ActionResult({"InstanceId": instance.id, "Output": Base64EncodedString.from_raw_string(text)})
+
+
+def cancel_import_task(_response: Any) -> EmptyResult:
+    """CancelImportTask: here a task is over as soon as it has begun."""
+    raise EC2ClientError("IncorrectState", "the import task is completed")
+
+
+ACTIONS = (import_snapshot, describe_import_snapshot_tasks, register_image, get_console_output, cancel_import_task)

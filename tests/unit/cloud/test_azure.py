@@ -1,0 +1,381 @@
+"""The azure driver, by the contract of all clouds, against an Azure of its own; what is particular to Azure."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+
+from kola.cloud.tags import Tags, label
+from kola.errors import ConfigError, PlatformError
+from kola.platform import Scope
+from kola.retry import Fault
+from kola.spec import Disk, MachineSpec
+from kola.wait import wait_until
+from platforms.azure import storage, vhd
+from platforms.azure.clients import classify
+from rehearsal.azure.paths import SUBSCRIPTION
+from rehearsal.faults import Trouble
+from tests.contract import IGNITION
+from tests.unit.cloud.conftest import Cloud
+from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
+
+ROLE = Path(__file__).parents[3] / "docs" / "azure-role.json"
+VERBS = {"CreateOrUpdate": "write", "Update": "write", "Get": "read", "List": "read", "Delete": "delete"}
+GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
+
+
+def tags() -> Tags:
+    """Return tags of the run."""
+    return Tags("run1", label("Release.Team"), "main", "", 0, 60)
+
+
+def action(call: str) -> str:
+    """Return the permission that a call of ARM needs."""
+    kind, _, verb = call.partition(".")
+    provider = {"Storage": "Storage", "Galleri": "Compute", "Virtual": "Compute"}.get(kind[:7], "Network")
+    name = kind[0].lower() + kind[1:]
+    name = {
+        "galleriesImages": "galleries/images",
+        "galleriesImagesVersions": "galleries/images/versions",
+        "resourceSkus": "skus",
+        "resourceGroups": "subscriptions/resourceGroups",
+    }.get(name, name)
+    provider = {"VirtualNetworks": "Network", "Disks": "Compute", "ResourceSkus": "Compute"}.get(kind, provider)
+    provider = {"ResourceGroups": "Resources", "Providers": "Resources"}.get(kind, provider)
+    return f"Microsoft.{provider}/{name}/{VERBS.get(verb) or f'{verb[0].lower()}{verb[1:]}/action'}"
+
+
+class TestAzure(CloudContract):
+    NAME: ClassVar[str] = "azure"
+    CREATE: ClassVar[str] = "VirtualMachines.CreateOrUpdate"
+
+    def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("IDENTITY_HEADER", "wrong")
+
+    def made(self, cloud: Cloud, kind: str, name: str) -> dict[str, Any]:
+        """Return the request that made something."""
+        front: Any = cloud.rehearsal.front
+        (found,) = (one for one in front.arm.resources.values() if (one.kind.name, one.name) == (kind, name))
+        body: dict[str, Any] = found.body
+        return body
+
+    def test_the_role_of_the_docs_allows_what_is_called_and_little_more(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.local)
+        driver = cloud.driver()
+        type(driver).user_data_limit = 100
+        with driver.launch(SPEC, IGNITION + bytes(range(32, 127)) * 3, MACHINE, prepared) as instance:
+            instance.console()
+            instance.reset()
+            instance.keep()
+        with cloud.driver().launch(SPEC, IGNITION, "kola-run1-gw0-2", prepared):
+            pass
+        cloud.driver(worker="reaper").sweep(RUN)
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        assert cloud.left() == []
+        allowed = set(json.loads(ROLE.read_text())["Actions"])
+        called = {action(call) for call in cloud.rehearsal.faults.log if "." in call and "Operations." not in call}
+        assert called <= allowed
+        # Needed without a call of their own: disks, what a machine or an interface is joined to, long operations.
+        implied = {one for one in allowed if "/join/" in one or "peration" in one}
+        spare = {f"Microsoft.Compute/{name}" for name in ("disks/write", "disks/delete", "images/read")}
+        spare |= {f"Microsoft.Network/{name}/delete" for name in ("networkInterfaces", "publicIPAddresses")}
+        assert allowed - called - implied <= spare
+
+    def test_the_machine_is_what_was_asked_for(self, cloud: Cloud) -> None:
+        options = {"spot": "yes", "vtpm": "yes", "zones": "2", "disk_type": "Premium_LRS"}
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        spec = MachineSpec(disk_gib=20, disks=(Disk(3),))
+        with cloud.driver(**options).launch(spec, IGNITION, MACHINE, prepared):
+            body = self.made(cloud, "virtualMachines", MACHINE)
+            nic = self.made(cloud, "networkInterfaces", MACHINE)["properties"]
+        properties = body["properties"]
+        assert (body["zones"], "identity" in body, "userData" in properties) == (["2"], False, False)
+        assert (properties["priority"], properties["evictionPolicy"]) == ("Spot", "Delete")
+        assert properties["securityProfile"]["uefiSettings"] == {"secureBootEnabled": False, "vTpmEnabled": True}
+        root, (extra,) = properties["storageProfile"]["osDisk"], properties["storageProfile"]["dataDisks"]
+        assert (root["diskSizeGB"], extra["diskSizeGB"], extra["lun"]) == (20, 3, 0)
+        assert {disk["managedDisk"]["storageAccountType"] for disk in (root, extra)} == {"Premium_LRS"}
+        assert {disk["deleteOption"] for disk in (root, extra)} == {"Delete"}
+        assert nic["networkSecurityGroup"]["id"].endswith("/networkSecurityGroups/kola-run1")
+
+    def test_a_plain_machine_is_no_trusted_launch_and_may_have_an_identity(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        identity = f"{GROUPS}/x/providers/Microsoft.ManagedIdentity/userAssignedIdentities/y"
+        with cloud.driver(identity=identity).launch(SPEC, IGNITION, MACHINE, prepared):
+            body = self.made(cloud, "virtualMachines", MACHINE)
+        assert list(body["identity"]["userAssignedIdentities"]) == [identity]
+        assert "securityProfile" not in body["properties"]
+        assert "priority" not in body["properties"]
+
+    def test_what_belongs_to_a_machine_goes_with_it_without_a_sweep(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        before = cloud.left()
+        with cloud.driver().launch(MachineSpec(disks=(Disk(1),)), IGNITION, MACHINE, prepared):
+            assert len(cloud.left()) == len(before) + 6  # machine twice, interface, address, two disks
+        wait_until(lambda: cloud.left() == before, 5, interval=0.05)
+
+    def test_a_private_address_needs_no_public_one(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver(address="private").launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            assert instance.address == "10.64.0.4"
+            assert not any(one.startswith("publicIPAddresses ") for one in cloud.left())
+
+    @pytest.mark.parametrize("image", ["published", "local"])
+    def test_a_given_group_stays_and_all_that_was_made_in_it_goes(self, cloud: Cloud, image: str) -> None:
+        front: Any = cloud.rehearsal.front
+        front.arm.make(
+            front.arm.resources[f"{GROUPS}/published".lower()].kind, f"{GROUPS}/Team", {"location": "eastus"}
+        )
+        front.arm.resources[f"{GROUPS}/team".lower()].body["tags"] = {"costs": "7"}
+        theirs = cloud.left()
+        given = {"resource_group": "team", "location": "westeurope"}
+        prepared = cloud.driver(worker="main", image_days="0", **given).prepare(getattr(cloud, image))
+        with cloud.driver(**given).launch(MachineSpec(disks=(Disk(1),)), IGNITION, MACHINE, prepared) as instance:
+            instance.keep()
+        assert all("/team" in one.lower() or one.startswith("machine") for one in cloud.left())
+        cloud.driver(worker="reaper", **given).sweep(RUN)
+        assert cloud.left() == theirs
+
+    def test_a_machine_that_was_accepted_and_found_no_room_is_made_elsewhere(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        front: Any = cloud.rehearsal.front
+        front.effects.unallocatable = 2
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared):
+            assert cloud.rehearsal.faults.log.count("VirtualMachines.Delete") == 2
+            zones = self.made(cloud, "virtualMachines", MACHINE)["zones"]
+        front.effects.unallocatable = 1
+        options = {"zones": zones[0], "instance_types": "Standard_B2s"}
+        with (
+            pytest.raises(PlatformError, match=r"no room anywhere: .*AllocationFailed: Allocation failed"),
+            cloud.driver(**options).launch(SPEC, IGNITION, MACHINE, prepared),
+        ):
+            pass
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ({"location": ""}, "no location: -P location=NAME"),
+            ({"resource_group": "nowhere", "location": ""}, "ResourceGroupNotFound"),
+            ({"subscription": "1-2"}, "subscription 1-2: .*SubscriptionNotFound"),
+            ({"subscription": ""}, "no subscription: -P subscription=ID or AZURE_SUBSCRIPTION_ID"),
+            ({"endpoint": "http://203.0.113.1"}, "so https except on this host"),
+        ],
+    )
+    def test_what_is_missing_is_said_before_anything_is_made(
+        self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], problem: str
+    ) -> None:
+        if options.get("subscription") == "":
+            monkeypatch.delenv("AZURE_SUBSCRIPTION_ID")
+        with pytest.raises(ConfigError, match=problem):
+            cloud.driver(worker="main", **options).prepare(cloud.published)
+        assert cloud.left() == []
+
+    @pytest.mark.parametrize(
+        ("image", "problem"),
+        [
+            ("ubuntu", "expected the id of an image in Azure"),
+            (f"{GROUPS}/g/providers/Microsoft.Compute/images/i", "ResourceGroupNotFound"),
+            (f"{GROUPS}/published/providers/Microsoft.Compute/images/i", "ResourceNotFound"),
+        ],
+    )
+    def test_images_that_cannot_be_used(self, cloud: Cloud, image: str, problem: str) -> None:
+        with pytest.raises(ConfigError, match=f"^--image cloud:{image}: .*{problem}"):
+            cloud.driver(worker="main").prepare(replace(cloud.published, reference=f"cloud:{image}"))
+
+    def test_an_image_that_is_elsewhere(self, cloud: Cloud) -> None:
+        with pytest.raises(ConfigError, match="is not in eastus but in West Europe"):
+            cloud.driver(worker="main", location="eastus").prepare(cloud.published)
+
+    def test_a_vhd_that_azure_does_not_take_is_the_providers_failure(
+        self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(vhd, "footer", lambda *_: b"c" * vhd.FOOTER_BYTES)
+        with pytest.raises(PlatformError, match="not a fixed VHD"):
+            cloud.driver(worker="main").prepare(cloud.local)
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_a_large_image_with_holes_interrupted_and_resumed(self, cloud: Cloud, tmp_path: Path) -> None:
+        """1 GiB with 20 MiB in it: only the pieces with data are sent, and of these none twice; memory for one."""
+        disk = tmp_path / "large.raw"
+        with disk.open("wb") as file:
+            file.truncate(1 << 30)
+            for number in range(20):
+                file.seek(number * (50 << 20))
+                file.write(bytes([number + 1]) * (1 << 20))
+        driver: Any = cloud.driver(worker="main")
+        driver._make_group("upload", tags())
+        name = storage.account_name("test")
+        account = storage.make_account(driver._clients, "upload", name, "westeurope", tags())
+        blob = account.blob("large.vhd")
+        cloud.rehearsal.faults.inject(Trouble.DENIED, "PutPage", after=7)
+        with pytest.raises(PlatformError, match="upload_page"):
+            storage.upload_disk(blob, disk, "7" * 64, driver.call)
+        cloud.rehearsal.faults.clear()
+        cloud.rehearsal.faults.inject(Trouble.CUT, "PutPage", after=2, times=2)
+        told: list[tuple[int, int]] = []
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sent = storage.upload_disk(blob, disk, "7" * 64, driver.call, lambda _, done, total: told.append((done, total)))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        calls = cloud.rehearsal.faults.log.count("PutPage")
+        assert told[-1] == ((1 << 30) + 512,) * 2
+        windows = {number * (50 << 20) // vhd.PIECE_BYTES for number in range(20)}
+        windows |= {(number * (50 << 20) + (1 << 20) - 1) // vhd.PIECE_BYTES for number in range(20)}
+        assert sent == (len(windows) - 7) * vhd.PIECE_BYTES + 512
+        assert calls == len(windows) - 7 + 1 + 2
+        print(f"sent {sent} bytes in {calls} calls after 7 of {len(windows)} pieces, memory grown by {grown} KiB")
+        stored = cloud.rehearsal.front.blobs.find(f"{name}/kola/large.vhd").path  # type: ignore[attr-defined]
+        subprocess.run(["cmp", f"--bytes={1 << 30}", str(disk), str(stored)], check=True)
+        assert grown < 128 << 10  # KiB, of the server, too
+
+
+class TestRehearsal:
+    """The endpoint is strict."""
+
+    NAME: ClassVar[str] = "azure"
+
+    def ask(
+        self, cloud: Cloud, method: str, path: str, *, body: Any = None, token: str = "", **more: str
+    ) -> tuple[int, Any]:
+        front: Any = cloud.rehearsal.front
+        headers = {"Authorization": f"Bearer {token or front._token}", **more}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(front.url + path, data, headers, method=method)  # noqa: S310 - loopback
+        try:
+            with urllib.request.urlopen(request) as response:  # noqa: S310
+                return response.status, response.read()
+        except urllib.error.HTTPError as e:
+            with e:
+                text = e.read().decode()
+            return e.code, json.loads(text)["error"]["code"] if text.startswith("{") else e.headers["x-ms-error-code"]
+
+    @pytest.mark.parametrize(
+        ("path", "token", "expected"),
+        [
+            ("/resourcegroups?api-version=2021-04-01", "wrong", (401, "InvalidAuthenticationToken")),
+            ("/resourcegroups", "", (400, "MissingApiVersionParameter")),
+            ("/resourcegroups?api-version=new", "", (400, "MissingApiVersionParameter")),
+            ("/providers/Microsoft.Web/sites?api-version=2021-04-01", "", (404, "InvalidResourceType")),
+            ("/providers/Microsoft.Compute/galleries/x?api-version=2021-04-01", "", (404, "InvalidResourceType")),
+        ],
+    )
+    def test_a_call_that_is_wrong(self, cloud: Cloud, path: str, token: str, expected: tuple[int, str]) -> None:
+        assert self.ask(cloud, "GET", f"/subscriptions/{SUBSCRIPTION}{path}", token=token) == expected
+
+    def test_requests_that_lack_something(self, cloud: Cloud) -> None:
+        version = "?api-version=2024-07-01"
+        group = f"{GROUPS}/g"
+        network = f"{group}/providers/Microsoft.Network"
+        assert self.ask(cloud, "PUT", group + version, body={}) == (400, "InvalidParameter")
+        address = {"location": "x", "sku": {"name": "Standard"}, "properties": {"publicIPAllocationMethod": "Static"}}
+        where = f"{network}/publicIPAddresses/a{version}"
+        assert self.ask(cloud, "PUT", where, body=address) == (404, "ResourceGroupNotFound")
+        assert self.ask(cloud, "PUT", group + version, body={"location": "x"})[0] == 201
+        assert self.ask(cloud, "PUT", where, body={**address, "sku": {}}) == (400, "InvalidParameter")
+        unknown = {**address, "properties": {**address["properties"], "colour": "red"}}  # type: ignore[dict-item]
+        assert self.ask(cloud, "PUT", where, body=unknown) == (400, "InvalidRequestContent")
+        assert self.ask(cloud, "PUT", where, body=address)[0] == 201
+        assert self.ask(cloud, "GET", where.replace("resourceGroups", "RESOURCEGROUPS"))[0] == 200
+        config = {"name": "main", "properties": {"subnet": {"id": f"{network}/virtualNetworks/none/subnets/s"}}}
+        nic = {"location": "x", "properties": {"ipConfigurations": [config]}}
+        assert self.ask(cloud, "PUT", f"{network}/networkInterfaces/n{version}", body=nic) == (
+            400,
+            "InvalidResourceReference",
+        )
+
+    def test_storage_wants_signatures(self, cloud: Cloud) -> None:
+        driver: Any = cloud.driver(worker="main")
+        driver._make_group("g", tags())
+        account = storage.make_account(driver._clients, "g", storage.account_name("t"), "westeurope", tags())
+        account.blob("a b/c").upload_blob(b"hello")
+        path = account.readable("a b/c").removeprefix(cloud.rehearsal.front.url)
+        assert self.ask(cloud, "GET", path) == (200, b"hello")
+        assert self.ask(cloud, "GET", path.replace("sig=", "sig=A")) == (403, "AuthenticationFailed")
+        assert self.ask(cloud, "DELETE", path) == (403, "AuthenticationFailed")
+        assert self.ask(cloud, "GET", path.partition("?")[0]) == (403, "AuthenticationFailed")
+        front: Any = cloud.rehearsal.front
+        front.blobs.accounts[account.name].key = "AAAA"
+        with pytest.raises(Exception, match="AuthenticationFailed"):
+            account.blob("a b/c").delete_blob()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "fault"),
+    [
+        (409, "SkuNotAvailable", "", Fault.CAPACITY),
+        (409, "OperationNotAllowed", "exceeding approved Total Regional Cores quota", Fault.CAPACITY),
+        (409, "OperationNotAllowed", "is being deleted", Fault.TRANSIENT),
+        (400, "NicReservedForAnotherVm", "", Fault.TRANSIENT),
+        (429, "SubscriptionRequestsThrottled", "", Fault.TRANSIENT),
+        (503, "ServerTimeout", "", Fault.TRANSIENT),
+        (400, "InvalidResourceReference", "", Fault.MISSING),
+        (404, "SubscriptionNotFound", "", Fault.FATAL),
+        (403, "AuthorizationFailed", "", Fault.FATAL),
+        (409, "ScopeLocked", "", Fault.FATAL),
+    ],
+)
+def test_errors(status: int, code: str, message: str, fault: Fault) -> None:
+    class Response:
+        status_code, reason = status, "no"
+        headers: ClassVar[dict[str, str]] = {"Retry-After": "7"}
+        content_type = "application/json"
+
+        def text(self, _encoding: str = "") -> str:
+            return json.dumps({"error": {"code": code, "message": f"{message}\nmore"}})
+
+    verdict = classify(HttpResponseError(response=Response()))  # type: ignore[arg-type]
+    assert verdict is not None
+    assert (verdict.fault, verdict.retry_after) == (fault, 7.0)
+    assert verdict.message == f"{code}: {message or 'more'}"
+
+
+def test_other_errors_are_not_azures() -> None:
+    assert classify(ValueError("x")) is None
+
+
+@pytest.mark.parametrize("mib", [1, 3, 504, 2048, 40_000])
+def test_the_footer_is_what_qemu_img_writes(tmp_path: Path, mib: int) -> None:
+    size = mib << 20
+    made = tmp_path / "made.vhd"
+    command = ["qemu-img", "create", "-q", "-f", "vpc", "-o", "subformat=fixed,force_size=on", str(made), str(size)]
+    subprocess.run(command, check=True)
+    with made.open("rb") as file:
+        file.seek(-vhd.FOOTER_BYTES, 2)
+        theirs = file.read()
+    ours = vhd.footer(size, "ab" * 32)
+    same = [slice(0, 8), slice(12, 24), slice(36, 56), slice(60, 64), slice(84, 512)]
+    assert [ours[part] for part in same] == [theirs[part] for part in same]
+    assert ours[68:84] == b"\xab" * 16
+    total = ~(sum(ours) - sum(ours[64:68])) & 0xFFFF_FFFF
+    assert ours[64:68] == total.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("mib", [1, 3, 40, 504, 2048, 200_000])
+def test_the_geometry_is_what_qemu_img_writes(tmp_path: Path, mib: int) -> None:
+    """Of a size that is a whole number of tracks, which QEMU makes of any that is not forced."""
+    made = tmp_path / "made.vhd"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vpc", "-o", "subformat=fixed", str(made), f"{mib}M"], check=True)
+    with made.open("rb") as file:
+        file.seek(-vhd.FOOTER_BYTES, 2)
+        theirs = file.read()
+    assert vhd.footer(int.from_bytes(theirs[48:56], "big"), "00" * 32)[56:60] == theirs[56:60]
+
+
+def test_a_fixed_vhd_is_sent_without_the_footer_that_it_has(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.vhd"
+    content = bytes(range(256)) * 6000
+    disk.write_bytes(content + vhd.footer(2 << 20, "00" * 32))
+    assert vhd.content_bytes(disk) == len(content)
+    assert vhd.disk_bytes(disk) == 2 << 20
+    assert list(vhd.pieces(disk)) == [(0, content)]

@@ -1,0 +1,384 @@
+"""The gcp driver, by the contract of all clouds and beyond, against a Google Cloud on this host."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import requests
+import yaml
+from google.api_core.exceptions import from_http_status
+from google.auth.exceptions import RefreshError, TransportError
+
+from kola.cloud.platform import Order
+from kola.cloud.sizes import InstanceType, read_table
+from kola.cloud.tags import Tags
+from kola.errors import ConfigError, PlatformError
+from kola.retry import Backoff, Caller, Fault
+from kola.spec import Disk, MachineSpec
+from kola.wait import wait_until
+from platforms.gcp import request, upload
+from platforms.gcp.driver import ROLE, Gcp
+from platforms.gcp.errors import OperationError, classify
+from platforms.gcp.images import Reference
+from platforms.gcp.options import Options
+from rehearsal.faults import Trouble
+from rehearsal.gcp.frontend import Gcp as Rehearsed
+from rehearsal.gcp.permissions import NEEDED
+from tests.contract import IGNITION
+from tests.unit.cloud.conftest import Cloud
+from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
+
+TAGS = Tags("run1", "me", "gw0", MACHINE, 1000, 7200)
+
+
+class TestGcp(CloudContract):
+    NAME: ClassVar[str] = "gcp"
+    CREATE: ClassVar[str] = "instances.insert"
+    LIST: ClassVar[str] = "instances.aggregatedList"
+
+    def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+        wrong = json.loads(path.read_text()) | {"client_email": "nobody@rehearsal-1.iam.gserviceaccount.com"}
+        path.write_text(json.dumps(wrong))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+
+    # -- preflight ---------------------------------------------------------------------------------------------------
+
+    def test_the_role_has_what_is_needed_and_no_more(self, cloud: Cloud) -> None:
+        """Everything that the driver can do is done; each call needs its permissions."""
+        cloud.driver(worker="main", image_days="0").prepare(replace(cloud.local, sha256="7" * 64))
+        prepared = cloud.driver(worker="main").prepare(cloud.local)
+        cloud.driver(worker="main").prepare(cloud.local)
+        driver = cloud.driver()
+        type(driver).user_data_limit = 400
+        with driver.launch(SPEC, IGNITION + os.urandom(1000).hex().encode(), MACHINE, prepared) as instance:
+            config = json.loads(next(iter(cloud.rehearsal.host.machines.values())).user_data)
+            assert requests.get(config["ignition"]["config"]["replace"]["source"], timeout=10).ok
+            instance.reset()
+            driver.stop(instance.id)
+            instance.reset()
+            instance.keep()
+        family = replace(cloud.local, format="cloud", reference="cloud:family/published")
+        cloud.driver(worker="main").prepare(family)
+        front(cloud).compute.disks["us-central1-a/left"] = {"name": "left", "labels": TAGS.as_labels(), "users": []}
+        cloud.driver(owner="me").sweep(replace(RUN, owner="me"))
+        self.sweep(cloud)
+        made = set(cloud.rehearsal.faults.log)
+        assert NEEDED.keys() - made == set()
+        needed = {permission for call in made for permission in NEEDED.get(call, ())}
+        assert set(yaml.safe_load(ROLE.read_text())["includedPermissions"]) == needed
+
+    def test_a_permission_that_is_missing_is_named_before_anything_is_made(self, cloud: Cloud) -> None:
+        front(cloud).denied |= {"compute.instances.create", "storage.objects.delete"}
+        with pytest.raises(
+            ConfigError, match=r"lacks .*rehearsal-1: compute.instances.create, storage.objects.delete; "
+        ):
+            cloud.driver(worker="main").prepare(cloud.published)
+        assert cloud.left() == []
+
+    def test_with_tags_of_the_user_no_rules_are_made_nor_needed(self, cloud: Cloud) -> None:
+        front(cloud).denied |= {"compute.firewalls.create", "compute.firewalls.delete", "compute.networks.updatePolicy"}
+        prepared = cloud.driver(worker="main", network_tags="ssh").prepare(cloud.published)
+        with cloud.driver(network_tags="ssh,kola").launch(SPEC, IGNITION, MACHINE, prepared):
+            (instance,) = front(cloud).compute.instances.values()
+            assert instance["tags"] == {"items": ["ssh", "kola"]}
+            assert [one for one in cloud.left() if one.startswith("firewall")] == []
+
+    @pytest.mark.parametrize(
+        ("option", "value", "problem"),
+        [
+            ("region", "mars-north1", "-P region=mars-north1: no such region"),
+            ("project", "other", "platform gcp: the credentials of kola@rehearsal-1.* do not reach project other: "),
+            ("bucket", "nowhere", "-P bucket=nowhere: no such bucket in project rehearsal-1"),
+        ],
+    )
+    def test_a_place_that_is_not_there(self, cloud: Cloud, option: str, value: str, problem: str) -> None:
+        with pytest.raises(ConfigError, match=problem):
+            cloud.driver(worker="main", **{option: value}).prepare(cloud.local)
+
+    def test_no_credentials(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
+        with pytest.raises(ConfigError, match=r"platform gcp: no usable credentials: .*/nowhere.*; see docs/gcp.md"):
+            cloud.driver()
+
+    def test_the_preflight_says_who_and_where(self, cloud: Cloud) -> None:
+        notes = cloud.driver(worker="main").prepare(cloud.published).notes
+        assert notes[0].startswith(
+            "kola@rehearsal-1.iam.gserviceaccount.com, project rehearsal-1 in us-central1, 0 of 2400"
+        )
+
+    def test_all_machines_get_the_image_that_was_the_newest(self, cloud: Cloud) -> None:
+        family = replace(cloud.local, format="cloud", reference="cloud:family/published")
+        prepared = cloud.driver(worker="main").prepare(family)
+        cloud.rehearsal.front.register(str(cloud.local.path))  # a newer one
+        assert prepared.image_ref == cloud.rehearsal.images[0]
+
+    def test_a_token_that_expires_during_the_run_is_the_providers_failure(self, cloud: Cloud) -> None:
+        """Only at the call that gets it: everywhere else the SDK gets another one, and the call is made again."""
+        faults = cloud.rehearsal.faults
+        self.round_trip(cloud)
+        calls = list(faults.log)
+        for index, call in enumerate(calls):
+            faults.clear()
+            faults.inject(Trouble.EXPIRED, after=index)
+            if call != "oauth2.token":
+                self.round_trip(cloud)
+                continue
+            with pytest.raises((ConfigError, PlatformError), match="credentials: "):
+                self.round_trip(cloud)
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    # -- machines ----------------------------------------------------------------------------------------------------
+
+    def test_an_operation_that_fails_is_the_calls_failure(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=1000)
+        with pytest.raises(PlatformError, match=r"us-central1-\w: finish: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
+            self.round_trip(cloud, prepared)
+
+    def test_a_machine_that_is_off_is_started(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            (machine,) = cloud.rehearsal.host.machines.values()
+            machine.state = "off"
+            wait_until(lambda: instance.lost() is not None, 5, interval=0.02)
+            instance.reset()
+            assert machine.state == "on"
+            assert instance.lost() is None
+
+    def test_lists_of_more_than_a_page(self, cloud: Cloud) -> None:
+        driver = cloud.driver()
+        for number in range(250):
+            name = f"disk-{number}"
+            front(cloud).compute.disks[f"us-central1-b/{name}"] = {
+                "name": name, "labels": replace(TAGS, owner="release-team-1").as_labels(), "users": [],
+            }  # fmt: skip
+        found = driver.find(replace(RUN, owner="release-team-1"))
+        assert len(found["disk"]) == 250
+
+    def test_a_large_config_is_fetched_by_who_has_its_url(self, cloud: Cloud) -> None:
+        url = cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS)
+        assert gzip.decompress(requests.get(url, timeout=10).content) == IGNITION
+        assert requests.get(url.replace("kola/run1", "kola/run2"), timeout=10).status_code == 403
+        assert requests.get(url.partition("?")[0], timeout=10).status_code >= 400
+
+    # -- upload ------------------------------------------------------------------------------------------------------
+
+    def test_an_upload_goes_on_where_it_broke_off(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(upload, "PIECE_BYTES", 256 << 10)
+        content = random.Random(1).randbytes(1_500_000)  # noqa: S311
+        disk = self.raw_disk(cloud.folder, 1, content)
+        for trouble in (Trouble.CUT, Trouble.LOST, Trouble.THROTTLE, Trouble.ERROR):
+            cloud.rehearsal.faults.inject(trouble, "objects.upload", after=random.Random(trouble).randrange(4))  # noqa: S311
+        told: list[tuple[int, int]] = []
+        driver = cloud.driver(worker="main")
+        driver.progress = lambda _what, done, total: told.append((done, total))
+        taken: list[bytes] = []
+        delete = front(cloud).storage.objects_delete
+
+        def seen(asked: Any, bucket: str, name: str) -> Any:
+            taken.append(front(cloud).storage.object(bucket, name).path.read_bytes())
+            return delete(asked, bucket, name)
+
+        monkeypatch.setattr(front(cloud).storage, "objects_delete", seen)
+        driver.prepare(replace(cloud.local, path=disk, format="raw"))
+        (packed,) = taken
+        unpacked = subprocess.run(["tar", "-xzO", "disk.raw"], input=packed, capture_output=True, check=True).stdout
+        assert unpacked[: len(content)] == content
+        assert len(unpacked) == 1 << 30
+        assert [done for done, _ in told] == sorted(done for done, _ in told)
+        assert told[-1][0] == len(packed)
+        assert not [one for one in cloud.left() if one.startswith("object")]
+
+    def test_a_session_of_an_upload_is_in_no_message(self, cloud: Cloud) -> None:
+        for trouble in (Trouble.CUT, Trouble.ERROR):
+            cloud.rehearsal.faults.clear()
+            cloud.rehearsal.faults.inject(trouble, "objects.upload", times=1000)
+            driver = cloud.driver(worker="main")
+            driver.call = Caller(driver.classify, Backoff(first=0.001, most=0.01, seconds=0.3))
+            with pytest.raises(PlatformError, match="upload: ") as raised:
+                driver.prepare(cloud.local)
+            assert "upload_id" not in str(raised.value)
+
+    @pytest.mark.slow
+    def test_a_gibibyte_with_holes(self, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+        """Bytes sent are those of the data; memory is that of a few pieces; what breaks costs one piece."""
+        content = random.Random(2).randbytes(100 << 20)  # noqa: S311
+        disk = self.raw_disk(cloud.folder, 1, content)
+        cloud.rehearsal.faults.inject(Trouble.LOST, "objects.upload", after=2)
+        cloud.rehearsal.faults.inject(Trouble.CUT, "objects.upload", after=4)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        cloud.driver(worker="main").prepare(replace(cloud.local, path=disk, format="raw"))
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+        (session,) = front(cloud).storage.sessions.values()
+        sent, data = session.received >> 20, len(content) >> 20
+        with capsys.disabled():
+            print(f"\n1 GiB, {data} MiB of it data: {sent} MiB sent, {grown} MiB more memory")
+        assert session.received < len(content) * 1.02 + upload.PIECE_BYTES
+        assert grown < 150  # a server of the same process reads each piece, too
+
+    @staticmethod
+    def raw_disk(folder: Path, gib: int, content: bytes) -> Path:
+        disk = folder / "large.raw"
+        with disk.open("wb") as file:
+            file.write(content)
+            file.truncate(gib << 30)
+        return disk
+
+    # -- strictness --------------------------------------------------------------------------------------------------
+
+    def test_the_rehearsal_refuses_what_google_would(self, cloud: Cloud) -> None:
+        clients = cloud.driver()._clients  # type: ignore[attr-defined]
+        url = cloud.rehearsal.front.url
+        images = f"{url}/compute/v1/projects/rehearsal-1/global/images"
+        anonymous = requests.get(images, timeout=10)
+        assert anonymous.status_code == 401
+        assert requests.get(images, headers={"Authorization": "Bearer ya29.wrong"}, timeout=10).status_code == 401
+        assert clients.session.get(images, timeout=10).ok
+        assert (
+            clients.session.get(f"{url}/compute/v1/projects/rehearsal-1/global/snapshots", timeout=10).status_code
+            == 404
+        )
+        missing = clients.session.post(images, json={"name": "x"}, timeout=10)
+        assert missing.json()["error"]["errors"][0]["reason"] == "required"
+        bad = clients.session.post(f"{images}?requestId=7", json={"name": "x", "rawDisk": {"source": "y"}}, timeout=10)
+        assert "requestId" in bad.json()["error"]["message"]
+        labels = {"name": "x", "rawDisk": {"source": "y"}, "labels": {"owner": "Me.Too"}}
+        assert clients.session.post(images, json=labels, timeout=10).status_code == 400
+
+
+def front(cloud: Cloud) -> Rehearsed:
+    assert isinstance(cloud.rehearsal.front, Rehearsed)
+    return cloud.rehearsal.front
+
+
+# -- pure --------------------------------------------------------------------------------------------------------------
+
+
+def order(**spec: Any) -> Order:
+    kind = InstanceType("n2-standard-2", "x86_64", 2, 8192)
+    return Order(MACHINE, TAGS, "t1", "projects/p/global/images/i", kind, "us-central1-a", MachineSpec(**spec), b"{}")
+
+
+def test_what_an_instance_is_asked_for() -> None:
+    plain = request.instance(order(), "n", Options())
+    assert "service_accounts" not in plain
+    assert plain["scheduling"]["instance_termination_action"] == "DELETE"
+    assert plain["scheduling"]["max_run_duration"] == {"seconds": 7200}
+    assert plain["shielded_instance_config"] == {
+        "enable_secure_boot": False, "enable_vtpm": True, "enable_integrity_monitoring": True,
+    }  # fmt: skip
+    assert plain["network_interfaces"][0]["access_configs"]
+    assert len(plain["disks"]) == 1
+    chosen = Options(
+        spot=True, address="private", subnet="s", service_account="a@b", secure_boot=True, features="nested, sev-snp"
+    )
+    more = request.instance(order(disk_gib=20, disks=(Disk(3),)), "n", chosen)
+    assert more["service_accounts"][0]["email"] == "a@b"
+    assert more["scheduling"]["provisioning_model"] == "SPOT"
+    assert more["scheduling"]["on_host_maintenance"] == "TERMINATE"
+    assert more["network_interfaces"] == [{"subnetwork": "regions/us-central1/subnetworks/s", "nic_type": "GVNIC"}]
+    assert [disk["initialize_params"]["disk_size_gb"] for disk in more["disks"]] == [20, 3]
+    assert all(
+        disk["auto_delete"] and disk["initialize_params"]["labels"] == TAGS.as_labels() for disk in more["disks"]
+    )
+    assert more["shielded_instance_config"]["enable_secure_boot"]
+    assert more["advanced_machine_features"] == {"enable_nested_virtualization": True}
+    assert more["confidential_instance_config"]["confidential_instance_type"] == "SEV_SNP"
+
+
+def test_more_than_there_is() -> None:
+    for disks in ((Disk(1),) * 16, (Disk(1, "mine"),)):
+        with pytest.raises(ConfigError, match="at most 15 extra disks, and none with a serial"):
+            request.instance(order(disks=disks), "n", Options())
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"secure_boot": True, "vtpm": False}, "-P secure-boot=true needs -P vtpm=true"),
+        ({"features": "sev,tdx"}, "-P features=sev,tdx: one of "),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        Options(**options)
+
+
+def test_names_are_what_google_takes_and_differ_by_token() -> None:
+    names = {request.resource_name(name, token) for name in ("kola-r1-gw0-1", "Ä" * 80, "a.b-") for token in ("1", "2")}
+    assert len(names) == 6
+    assert all(re.fullmatch(r"[a-z-][a-z0-9-]{0,61}[a-z0-9]", name) for name in names)
+    assert request.resource_name("kola-r1-gw0-1", "1").startswith("kola-r1-gw0-1-")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("i", "projects/p/global/images/i"),
+        ("family/f", "projects/p/global/images/family/f"),
+        ("q/i", "projects/q/global/images/i"),
+        ("q/family/f", "projects/q/global/images/family/f"),
+        ("projects/q/global/images/i", "projects/q/global/images/i"),
+        ("projects/q/global/images/family/f", "projects/q/global/images/family/f"),
+        ("https://compute.googleapis.com/compute/v1/projects/q/global/images/i", "projects/q/global/images/i"),
+    ],
+)
+def test_ways_to_name_an_image(text: str, path: str) -> None:
+    assert str(Reference.parse(text, "p")) == path
+
+
+@pytest.mark.parametrize("text", ["", "a/b/c", "q/family/", "/i"])
+def test_an_image_that_nobody_can_name(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected cloud: and NAME, family/NAME"):
+        Reference.parse(text, "p")
+
+
+def api(status: int, reason: str) -> Any:
+    return from_http_status(status, "message", errors=[{"reason": reason, "message": "in short\nand at length"}])
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "message"),
+    [
+        (api(403, "rateLimitExceeded"), Fault.TRANSIENT, "rateLimitExceeded: in short"),
+        (api(403, "quotaExceeded"), Fault.CAPACITY, "quotaExceeded: in short"),
+        (api(403, "forbidden"), Fault.FATAL, "forbidden: in short"),
+        (api(404, "notFound"), Fault.MISSING, "notFound: in short"),
+        (api(400, "resourceInUseByAnotherResource"), Fault.TRANSIENT, "resourceInUseByAnotherResource: in short"),
+        (api(400, "invalid"), Fault.FATAL, "invalid: in short"),
+        (api(503, "backendError"), Fault.TRANSIENT, "backendError: in short"),
+        (from_http_status(429, "slow"), Fault.TRANSIENT, "429: slow"),
+        (OperationError("QUOTA_EXCEEDED", "no"), Fault.CAPACITY, "QUOTA_EXCEEDED: no"),
+        (OperationError("RESOURCE_NOT_FOUND", "no"), Fault.MISSING, "RESOURCE_NOT_FOUND: no"),
+        (RefreshError("<html>"), Fault.TRANSIENT, "an answer that is none of Google's token service"),
+        (RefreshError("invalid_grant: no", {}), Fault.FATAL, "credentials: invalid_grant: no"),
+        (TransportError("x"), Fault.TRANSIENT, "no connection to Google's token service"),
+        (requests.ConnectionError("x?upload_id=1"), Fault.TRANSIENT, "no connection to Google (ConnectionError)"),
+    ],
+)
+def test_what_an_error_means(error: Exception, fault: Fault, message: str) -> None:
+    verdict = classify(error)
+    assert verdict is not None
+    assert (verdict.fault, verdict.message) == (fault, message)
+
+
+def test_an_error_of_ours_is_not_googles() -> None:
+    assert classify(ValueError("x")) is None
+
+
+def test_the_table_of_types() -> None:
+    table = read_table(Gcp.types_table)
+    assert {kind.arch for kind in table} == {"x86_64", "aarch64"}
+    assert all(kind.usd_per_hour for kind in table)

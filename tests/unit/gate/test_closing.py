@@ -1,0 +1,340 @@
+"""The gate is open, one thing is changed, and it is closed for that reason and no other: a table of all conditions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from kola.cincinnati import Release, Rollout
+from kola.gate.findings import Code
+from kola.results import MachineRecord, Outcome, RunRecord, Share
+from kola.statement import load_signer, statement_of
+from tests.unit.gate.world import (
+    AWS,
+    BASIC,
+    BUILD,
+    COMMIT,
+    EARLIER,
+    PARENT,
+    PARENT_COMMIT,
+    STORAGE,
+    World,
+    good_releases,
+    record_of,
+    with_deployment,
+    with_image,
+    with_test,
+)
+
+ONE = f"{STORAGE}.1of2"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What closes the gate: ``code`` and a part of the text of the reason; in which phase."""
+
+    what: str
+    code: Code
+    text: str
+    close: Callable[[World], object]
+    phase: str = "results"
+
+
+def job(name: str, change: Callable[[RunRecord], RunRecord]) -> Callable[[World], None]:
+    """Change the results of a job, signed again."""
+    return lambda world: world.change(name, change)
+
+
+def outcome(value: Outcome, exit_code: int = 1, **changes: Any) -> Callable[[World], None]:
+    return job(BASIC, lambda r: replace(with_test(r, outcome=value, reason="why", **changes), exit_code=exit_code))
+
+
+def text_of(world: World, name: str, change: Callable[[str], str]) -> None:
+    path = world.job(BASIC) / name
+    path.write_text(change(path.read_text()))
+
+
+def data_of(world: World, **changes: Any) -> None:
+    text_of(world, "results.json", lambda text: json.dumps(json.loads(text) | changes))
+
+
+def copied(world: World) -> None:
+    """The results of the other share stand in for those that are missing."""
+    shutil.rmtree(world.job(f"{STORAGE}.2of2"))
+    shutil.copytree(world.job(ONE), world.job(f"{STORAGE}.2of2"))
+
+
+def flaky(world: World, *builds: str) -> None:
+    for build in builds:
+        world.change(BASIC, lambda r: with_test(r, outcome=Outcome.FLAKY), build)
+
+
+def two_flaky(record: RunRecord) -> RunRecord:
+    return with_test(with_test(record, 0, outcome=Outcome.FLAKY), 1, outcome=Outcome.FLAKY)
+
+
+def slower(world: World) -> None:
+    def change(record: RunRecord) -> RunRecord:
+        machines = {n: replace(m, up=(m.up or 0) + 15) for n, m in record.machines.items()}
+        return replace(record, machines=machines)
+
+    world.change(BASIC, change)
+
+
+def without(record: RunRecord, number: int) -> RunRecord:
+    gone = sorted(record.tests)[number]
+    return replace(record, tests={n: t for n, t in record.tests.items() if n != gone})
+
+
+def silent(record: RunRecord) -> RunRecord:
+    more = MachineRecord("kola-more", booting=record.started, up=record.started + 20)
+    return replace(record, machines={**record.machines, more.name: more})
+
+
+def two_deployments(record: RunRecord) -> RunRecord:
+    more = MachineRecord("kola-more", booting=record.started, up=record.started + 20, deployment="e" * 64)
+    target = replace(record.targets[0], deployments=[COMMIT, "e" * 64])
+    return replace(record, machines={**record.machines, more.name: more}, targets=[target])
+
+
+def released(world: World) -> None:
+    world.write_releases("42.0", "42.1", PARENT, BUILD)
+
+
+def graph(change: Callable[[list[Release]], list[Release]]) -> Callable[[World], None]:
+    return lambda world: world.write_graph(*change(good_releases()))
+
+
+def edges(change: Callable[[list[list[int]]], list[list[int]]]) -> Callable[[World], None]:
+    def close(world: World) -> None:
+        path = world.folder / "graph.json"
+        data = json.loads(path.read_text())
+        path.write_text(json.dumps(data | {"edges": change(data["edges"])}))
+
+    return close
+
+
+def unfinished(world: World) -> None:
+    """Nobody signs what is not finished; somebody did."""
+    folder = world.job(BASIC)
+    record = replace(record_of(BASIC, BUILD, world.started(BUILD)), complete=False, exit_code=None, finished=None)
+    record.write(folder / "results.json")
+    digest = hashlib.sha256((folder / "results.json").read_bytes()).hexdigest()
+    signer = load_signer(str(world.folder / "key.pem"))
+    (folder / "results.intoto.jsonl").write_bytes(signer.envelope(statement_of(record, digest).to_json()))
+
+
+def moved(record: RunRecord, seconds: float) -> RunRecord:
+    return replace(record, started=record.started + seconds, finished=(record.finished or 0) + seconds)
+
+
+def not_run(world: World) -> None:
+    world.change(BASIC, lambda r: replace(with_test(r, outcome=Outcome.NOT_RUN, reason="why"), exit_code=0))
+
+
+def warned(world: World) -> None:
+    text = (world.folder / "gate.toml").read_text()
+    (world.folder / "gate.toml").write_text(text.replace("[tests]", "[tests]\nwarned_holds = true"))
+    world.change(BASIC, lambda r: replace(with_test(r, outcome=Outcome.WARNED, reason="why"), exit_code=77))
+
+
+def no_tests(world: World, *, skipped: bool = False) -> None:
+    def change(record: RunRecord) -> RunRecord:
+        if not skipped:
+            return replace(record, tests={}, machines={}, exit_code=5)
+        for number in range(3):
+            record = with_test(record, number, outcome=Outcome.SKIPPED)
+        return record
+
+    for build in (BUILD, *EARLIER):  # else fewer tests would run than before
+        world.change(BASIC, change, build)
+
+
+def larger(world: World) -> None:
+    image = {"path": "q", "sha256": "a" * 64, "size": 1000 * 2**20}
+    world.write_meta(images={"qemu": image})
+
+
+def parent(world: World, version: str, commit: str) -> None:
+    world.write_meta(**{"fedora-coreos.parent-version": version, "fedora-coreos.parent-commit": commit})
+
+
+def forget(world: World, *builds: str) -> None:
+    for build in builds:
+        shutil.rmtree(world.job(BASIC, build).parent)
+
+
+def unsigned_past(world: World) -> None:
+    (world.job(BASIC, PARENT) / "results.intoto.jsonl").unlink()
+
+
+CASES = (
+    Case("missing cell", Code.MISSING, "there are no results", lambda w: shutil.rmtree(w.job(BASIC))),
+    Case("missing share", Code.MISSING, "no results", lambda w: shutil.rmtree(w.job(ONE))),
+    Case("missing file", Code.MISSING, "no results", lambda w: (w.job(BASIC) / "results.json").unlink()),
+    Case("truncated", Code.UNREADABLE, "not a whole JSON", lambda w: text_of(w, "results.json", lambda t: t[:-9])),
+    Case("empty file", Code.UNREADABLE, "not a whole JSON", lambda w: text_of(w, "results.json", lambda _: "")),
+    Case("unknown schema", Code.UNREADABLE, "schema 3 is not known", lambda w: data_of(w, schema=3)),
+    Case("counts that lie", Code.UNREADABLE, "contradicts itself", lambda w: data_of(w, tests=[])),
+    Case("unsigned", Code.UNSIGNED, "no results.intoto", lambda w: (w.job(BASIC) / "results.intoto.jsonl").unlink()),
+    Case(
+        "signed by a stranger", Code.SIGNATURE, "not signed by 1 of the 1",
+        lambda w: w.store(record_of(BASIC, BUILD, w.started(BUILD)), signed_by="stranger.pem"),
+    ),
+    Case("changed after signing", Code.SIGNATURE, "about another results.json", lambda w: data_of(w, exit_code=77)),
+    Case("statement cut off", Code.SIGNATURE, "no DSSE", lambda w: text_of(w, "results.intoto.jsonl", lambda t: t[:9])),
+    Case(
+        "statement of another job", Code.SIGNATURE, "about another results.json",
+        lambda w: shutil.copy(w.job(ONE) / "results.intoto.jsonl", w.job(BASIC)),
+    ),
+    Case(
+        "twice", Code.DUPLICATE, "is in copy",
+        lambda w: shutil.copytree(w.job(BASIC), w.results / "copy"),
+    ),
+    Case(
+        "run again beside", Code.DUPLICATE, "another of the same name, is in copy",
+        lambda w: w.store(replace(record_of(BASIC, BUILD, w.started(BUILD)), run_id="again"), job="copy"),
+    ),
+    Case("another name", Code.MISPLACED, "name is x", job(BASIC, lambda r: replace(r, name="x"))),
+    Case("no name", Code.MISPLACED, "name is not given", job(BASIC, lambda r: replace(r, name=""))),
+    Case("another suite", Code.MISPLACED, "suites is ['x']", job(BASIC, lambda r: replace(r, suites=["x"]))),
+    Case(
+        "another platform", Code.MISPLACED, "platform is gcp, expected qemu",
+        job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], platform="gcp")])),
+    ),
+    Case(
+        "another architecture", Code.MISPLACED, "architecture is s390x",
+        job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], arch="s390x")])),
+    ),
+    Case("no target", Code.MISPLACED, "about 0 targets", job(BASIC, lambda r: replace(r, targets=[]))),
+    Case("a share only", Code.MISPLACED, "share is (1, 2)", job(BASIC, lambda r: replace(r, shard=Share(1, 2)))),
+    Case("another share", Code.MISPLACED, "share is (2, 3)", job(ONE, lambda r: replace(r, shard=Share(2, 3)))),
+    Case(
+        "shares of two versions", Code.INCOMPLETE, "has version 1 of kola, not 2",
+        job(ONE, lambda r: replace(r, kola_version="2")),
+    ),
+    Case("killed", Code.INCOMPLETE, "did not come to its end", unfinished),
+    Case(
+        "cut short", Code.INCOMPLETE, "cut short (exit code 2)",
+        job(BASIC, lambda r: replace(r, complete=False, exit_code=2)),
+    ),
+    Case("exit code", Code.INCOMPLETE, "exit code 1, and no test", job(BASIC, lambda r: replace(r, exit_code=1))),
+    Case("another build", Code.BUILD, "of build 42.2", job(BASIC, lambda r: with_image(r, build_id=PARENT))),
+    Case("no build", Code.BUILD, "of build unknown", job(BASIC, lambda r: with_image(r, build_id=""))),
+    Case("another stream", Code.BUILD, "of stream next", job(BASIC, lambda r: with_image(r, stream="next"))),
+    Case("another image", Code.DIGEST, "none of meta.json", job(BASIC, lambda r: with_image(r, sha256="f" * 64))),
+    Case("unknown image", Code.DIGEST, "nobody knows", job(BASIC, lambda r: with_image(r, sha256=""))),
+    Case("another deployment", Code.DIGEST, "commit of the build", job(BASIC, lambda r: with_deployment(r, "e" * 64))),
+    Case("unknown deployment", Code.DIGEST, "1 of 1 machines did not", job(BASIC, lambda r: with_deployment(r, ""))),
+    Case("a silent machine", Code.DIGEST, "1 of 2 machines did not say", job(BASIC, silent)),
+    Case("two deployments", Code.DIGEST, "different deployments", job(BASIC, two_deployments)),
+    Case("stale", Code.STALE, "hours old; allowed: 48", job(BASIC, lambda r: moved(r, -3 * 86400))),
+    Case("from the future", Code.STALE, "in the future", job(BASIC, lambda r: moved(r, 86400))),
+    Case("failed", Code.FAILED, "why", outcome(Outcome.FAILED)),
+    Case("provider error", Code.PROVIDER_ERROR, "why", outcome(Outcome.PROVIDER_ERROR, 75)),
+    Case("not run", Code.NOT_RUN, "why", not_run),
+    Case("warned", Code.WARNED, "why", warned),
+    Case("no tests", Code.NO_TESTS, "there are none", no_tests),
+    Case("all skipped", Code.NO_TESTS, "3 skipped", lambda w: no_tests(w, skipped=True)),
+    Case("a test fewer", Code.SHRUNK, "1 of 3 tests ran for 42.2", job(BASIC, lambda r: without(r, 1))),
+    Case("a test skipped", Code.SHRUNK, "1 of 3", outcome(Outcome.SKIPPED, 0)),
+    Case("flaky tests", Code.FLAKY_BUDGET, "2 tests are flaky; allowed: 1", job(BASIC, two_flaky)),
+    Case("flaky again", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", lambda w: flaky(w, BUILD, PARENT, EARLIER[1])),
+    Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", slower),
+    Case("slower test", Code.TEST_TIME, "40.0 s", job(BASIC, lambda r: with_test(r, phases={"call": 40.0}))),
+    Case("larger image", Code.IMAGE_SIZE, "1000.0 MiB", larger),
+    Case("no history", Code.NO_HISTORY, "no results of a promoted build", lambda w: forget(w, *EARLIER)),
+    Case("the last release is not there", Code.NO_HISTORY, "no results of a promoted", lambda w: forget(w, PARENT)),
+    Case("unsigned history", Code.NO_HISTORY, "42.2 has no results", unsigned_past),
+    Case(
+        "no metadata", Code.METADATA, "no meta.json", lambda w: shutil.rmtree(w.folder / "builds" / BUILD),
+        "pre-release",
+    ),
+    Case(
+        "metadata of another build", Code.METADATA, "of build 42.9", lambda w: w.write_meta(buildid="42.9"),
+        "pre-release",
+    ),
+    Case(
+        "metadata of another stream", Code.METADATA, "of stream next",
+        lambda w: w.write_meta(ref="fedora/x86_64/coreos/next"), "pre-release",
+    ),
+    Case(
+        "another parent", Code.PARENT, "the last release is 42.2", lambda w: parent(w, "42.1", "d" * 64), "pre-release",
+    ),
+    Case("no parent", Code.PARENT, "follows nothing", lambda w: parent(w, "", ""), "pre-release"),
+    Case(
+        "another parent's commit", Code.PARENT, "follows commit", lambda w: parent(w, PARENT, "f" * 64), "pre-release",
+    ),
+    Case("released already", Code.PARENT, "among the releases", released, "pre-release"),
+    Case("not released", Code.PARENT, "the last release is 42.2", lambda w: w.write_releases(PARENT), "rollout"),
+    Case("not in the graph", Code.GRAPH_NODE, "no node 42.3", graph(lambda r: r[:-1]), "rollout"),
+    Case("an empty graph", Code.GRAPH_NODE, "no node 42.3", graph(lambda _: []), "rollout"),
+    Case(
+        "another commit in the graph", Code.GRAPH_NODE, "offers commit",
+        graph(lambda r: [*r[:-1], replace(r[-1], checksum="f" * 64)]), "rollout",
+    ),
+    Case("a dead end", Code.GRAPH_NODE, "dead end", graph(lambda r: [*r[:-1], replace(r[-1], deadend="")]), "rollout"),
+    Case("no edges", Code.GRAPH_EDGES, "no update from 42.0, 42.1, 42.2", edges(lambda _: []), "rollout"),
+    Case(
+        "an edge fewer", Code.GRAPH_EDGES, "no update from 42.2", edges(lambda e: [x for x in e if x != [3, 4]]),
+        "rollout",
+    ),
+    Case("past the barrier", Code.GRAPH_EDGES, "an update from 41.9", edges(lambda e: [*e, [0, 4]]), "rollout"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_closed(world: World, capsys: pytest.CaptureFixture[str], case: Case) -> None:
+    if case.phase == "rollout":
+        released(world)
+    assert world.exit_code(case.phase, "--json") == 0, capsys.readouterr().out
+    capsys.readouterr()
+    case.close(world)
+    assert world.exit_code(case.phase, "--json") == 1
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["verdict"] == "hold"
+    assert {reason["code"] for reason in verdict["reasons"]} == {case.code}, verdict["reasons"]
+    assert case.text in " | ".join(reason["text"] for reason in verdict["reasons"])
+
+
+def test_every_condition_is_in_the_table() -> None:
+    assert {case.code for case in CASES} == set(Code)
+
+
+def test_a_cell_that_only_informs_holds_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(world.job(AWS))
+    assert world.exit_code("pre-release", "--json") == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["reasons"] == []
+    assert [(found["code"], found["subject"]) for found in verdict["informing"]] == [("missing", AWS)]
+    assert [cell["state"] for cell in verdict["cells"]] == ["passed", "passed", "failed"]
+
+
+@pytest.mark.parametrize("commit", [PARENT_COMMIT, "f" * 64])
+def test_cells_of_one_architecture_have_one_deployment(
+    world: World, capsys: pytest.CaptureFixture[str], commit: str
+) -> None:
+    """Also where nobody says which it should be: the cells give each other away."""
+    shutil.rmtree(world.folder / "builds")
+    assert world.exit_code() == 0, capsys.readouterr().out
+    world.change(BASIC, lambda r: with_deployment(r, commit))
+    assert world.exit_code() == 1
+    assert "had booted another deployment than" in capsys.readouterr().out
+
+
+def test_a_rollout_is_what_the_graph_of_the_rules_has(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A graph of which the build is itself a barrier, and one in which other releases are rolled out."""
+    released(world)
+    old = good_releases()
+    for releases in (
+        [*old[:-1], replace(old[-1], barrier="")],
+        [*old[:2], replace(old[2], rollout=Rollout()), *old[3:]],
+    ):
+        world.write_graph(*releases)
+        assert world.exit_code("rollout") == 0, capsys.readouterr().out

@@ -1,0 +1,45 @@
+"""``--run-name``: a run's folder is where it is known to be before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kola.errors import ConfigError
+from kola.options import settings_of
+from kola.run import _output_folder
+
+
+def test_it_names_the_folder(tmp_path: Path) -> None:
+    assert _output_folder(tmp_path, "id1", "nightly.1of2") == tmp_path / "nightly.1of2"
+    assert (tmp_path / "latest").resolve() == tmp_path / "nightly.1of2"
+    assert _output_folder(tmp_path, "id2", "").name.endswith("-id2")
+
+
+def test_an_earlier_run_of_that_name_is_replaced(tmp_path: Path) -> None:
+    old = _output_folder(tmp_path, "id1", "name")
+    (old / "machines/one").mkdir()
+    (old / "results.json").write_text("{}")
+    new = _output_folder(tmp_path, "id2", "name")
+    assert [path.name for path in new.iterdir()] == ["machines"]
+    assert list((new / "machines").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "name"]
+
+
+def test_nothing_else_is(tmp_path: Path) -> None:
+    (tmp_path / "name").mkdir()
+    (tmp_path / "name/thesis.tex").touch()
+    with pytest.raises(ConfigError, match=r"--run-name name: .*/name is there, and is not the folder of a run"):
+        _output_folder(tmp_path, "id", "name")
+    assert (tmp_path / "name/thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["latest", ".", "..", "a/b", "/a", "-a", ".a", "a b", "a" * 201, "a\n"])
+def test_a_name_is_that_of_a_folder(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"--run-name '.*': letters, digits and ._- only, at most 200, and not"):
+        settings_of({"kola_run_name": name}, Path("/"))
+
+
+def test_names_of_jobs_are_names() -> None:
+    assert settings_of({"kola_run_name": "testing-devel.qemu.x86_64.basic.uefi-secure.1of3"}, Path("/")).run_name
