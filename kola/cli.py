@@ -24,6 +24,7 @@ COMMANDS = {
     "gc": "gc",
     "rehearse": "rehearse",
     "matrix": "matrix",
+    "report": "report",
 }
 """Name -> module of ``kola.commands``."""
 

@@ -40,18 +40,21 @@ TICKS = 20
 
 
 class HttpServer:
-    """Serves as long as its context is open, on one free port.
+    """Serves as long as its context is open, on one port.
 
     Args:
         address: of this host as guests see it.
         authority: makes it ``https``, with a certificate of this authority.
         slowness: factor on the time limits of ``wait_for_request``.
+        port: to listen on; 0 is a free one.
 
     Attributes:
         port: where it listens on 127.0.0.1.
     """
 
-    def __init__(self, address: str = LOOPBACK, *, authority: Authority | None = None, slowness: float = 1.0) -> None:
+    def __init__(
+        self, address: str = LOOPBACK, *, authority: Authority | None = None, slowness: float = 1.0, port: int = 0
+    ) -> None:
         self.address = address
         self.authority = authority
         self.slowness = slowness
@@ -59,7 +62,7 @@ class HttpServer:
         self._routes: dict[str, Handler] = {}
         self._requests: list[Request] = []
         self._lock = threading.Lock()
-        self._listener = _Listener(self)
+        self._listener = _Listener(self, port)
         self.port: int = self._listener.server_address[1]
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name="kola-httpd")
 
@@ -198,7 +201,7 @@ class _Listener(ThreadingMixIn, TCPServer):
     request_queue_size = 128
     daemon_threads = False  # they are joined
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: HttpServer, port: int) -> None:
         self.server = server
         self.closing = threading.Event()
         self.broken: list[Exception] = []
@@ -206,7 +209,7 @@ class _Listener(ThreadingMixIn, TCPServer):
         self._open_lock = threading.Lock()
         authority = server.authority
         self._tls = authority.context(server.address, LOOPBACK, "localhost") if authority else None
-        super().__init__((LOOPBACK, 0), _Connection)
+        super().__init__((LOOPBACK, port), _Connection)
 
     def get_request(self) -> tuple[Any, Any]:
         raw, address = super().get_request()

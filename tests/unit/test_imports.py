@@ -88,6 +88,7 @@ LAYERS = {
     "jobs": BASE,
     "options": BASE,
     "platform": BASE,
+    "report": BASE,
     "selection": BASE,
     "shell": BASE,
     "ssh": BASE,
@@ -147,9 +148,12 @@ PYTEST = {
 FOR_DRIVERS = {"cloud", "platform", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
 
-STATEMENTS = {"google", "in_toto_attestation", "securesystemslib"}
-"""Of the extra ``kola[gate]``, for ``kola.statement`` alone."""
-DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *STATEMENTS}
+OF_EXTRAS = {
+    **dict.fromkeys(("google", "in_toto_attestation", "securesystemslib"), "statement"),
+    **dict.fromkeys(("boto3", "botocore", "jinja2", "markupsafe"), "report"),
+}
+"""Of extras, each for one module of kola alone."""
+DEPENDENCIES = {"_pytest", "cryptography", "paramiko", "psutil", "pytest", "xdist", "yaml", *OF_EXTRAS}
 """What ``kola`` may import beside the standard library. An SDK belongs into the driver that uses it.
 
 ``_pytest`` is for running a test again, for which pytest has no public name.
@@ -202,8 +206,8 @@ def kola_problem(module: str, name: str) -> str | None:
         return f"'{module}' must not know pytest"
     if top in {"platforms", "rehearsal", "tests", "ci", "conftest"}:
         return f"kola must not import {top}: drivers are found by name"
-    if top in STATEMENTS and module != "statement":
-        return f"{top} is for kola.statement alone"
+    if module != (alone := OF_EXTRAS.get(top, module)):
+        return f"{top} is for kola.{alone} alone"
     if top not in sys.stdlib_module_names | DEPENDENCIES:
         return f"{top} is no dependency of kola"
     return None

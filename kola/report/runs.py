@@ -1,0 +1,129 @@
+"""Runs as the report sees them: shares of one thing put together, each with its build. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kola import shards
+from kola.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kola.results import RunRecord, Target
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record and where it lies.
+
+    Attributes:
+        record: of one run, or one share.
+        folder: of it; what its paths will begin with.
+        given: whether the user asked about it; otherwise it is history.
+    """
+
+    record: RunRecord
+    folder: str
+    given: bool
+
+
+@dataclass(frozen=True)
+class Build:
+    """What was tested, on all its platforms and architectures: one stream's version."""
+
+    stream: str
+    version: str
+    build_id: str
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return self.version or self.build_id or "unknown"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, or all shares of one.
+
+    Attributes:
+        record: its paths begin with the folders of ``Found``.
+        given: as in ``Found``.
+    """
+
+    record: RunRecord
+    given: bool
+
+    @property
+    def target(self) -> Target:
+        """Its target; there is always one."""
+        return self.record.targets[0]
+
+    @property
+    def build(self) -> Build:
+        """What it was about; of an image that says nothing of itself, its digest."""
+        image = self.target.image
+        stream = image.stream or image.name or image.reference
+        return Build(stream, image.version, image.build_id or image.sha256[:16])
+
+
+def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
+    """Put shares together; returns the runs in the order of their start, and what could not be.
+
+    The same run twice (in a folder and in the history) counts once. Of shares that do not fit together each is a run of
+    its own, and so incomplete.
+    """
+    runs, notes, seen = [], [], set[str]()
+    groups: dict[object, list[Found]] = defaultdict(list)
+    for one in sorted(found, key=lambda one: (one.record.started, one.record.run_id, not one.given)):
+        record = one.record
+        if record.run_id in seen:
+            continue
+        seen.add(record.run_id)
+        if not record.targets:
+            notes.append(f"{one.folder}: run {record.run_id} says nothing of its target")
+        elif record.shard is None:
+            runs.append(Run(shards.merge([record], [one.folder]), one.given))
+        else:
+            groups[_whole(record)].append(one)
+    for shares in groups.values():
+        for once in _nights(shares):
+            merged, why = _merged(once)
+            runs += merged
+            notes += why
+    return sorted(runs, key=lambda run: run.record.started), notes
+
+
+def _whole(record: RunRecord) -> object:
+    """Return what the shares of one run have in common."""
+    target, shard = record.targets[0], record.shard
+    suites = tuple(record.suites) if record.name else ()  # without --suite, a share has the folders of its own tests
+    return target.name, target.image, target.from_image, record.kola_version, shard.total if shard else 1, suites
+
+
+def _nights(shares: Sequence[Found]) -> list[list[Found]]:
+    """Tell runs of the same thing apart: a share that is there already begins the next one."""
+    nights: list[list[Found]] = []
+    for one in shares:
+        number = one.record.shard.number if one.record.shard else 0
+        night = next((night for night in nights if all(_number(other) != number for other in night)), None)
+        if night is None:
+            nights.append([one])
+        else:
+            night.append(one)
+    return nights
+
+
+def _number(one: Found) -> int:
+    return one.record.shard.number if one.record.shard else 0
+
+
+def _merged(shares: Sequence[Found]) -> tuple[list[Run], list[str]]:
+    given = any(one.given for one in shares)
+    try:
+        record = shards.merge([one.record for one in shares], [one.folder for one in shares])
+    except ConfigError as e:
+        return [Run(shards.merge([one.record], [one.folder]), one.given) for one in shares], [str(e)]
+    return [Run(record, given)], []

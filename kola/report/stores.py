@@ -1,0 +1,163 @@
+"""Where runs lie: a folder of this host, or a prefix of an S3-like store (``s3://BUCKET/PREFIX``)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from kola.errors import ConfigError
+
+RECORD = "results.json"
+SCHEME = "s3://"
+
+
+class Store(Protocol):
+    """Files by keys: paths with slashes below its root."""
+
+    @property
+    def name(self) -> str:
+        """As the user named it."""
+
+    def records(self) -> list[str]:
+        """Return the keys of all ``results.json``, the one that was written last first.
+
+        Raises:
+            ConfigError: it cannot be listed.
+        """
+
+    def tail(self, key: str, most: int) -> bytes | None:
+        """Return the last so many bytes of a file; None if there is none.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+
+    def file(self, key: str) -> Path | None:
+        """Return where it is on this host; None if it is elsewhere or nowhere."""
+
+
+def open_store(word: str) -> Store:
+    """Return the store that a word of the command line names.
+
+    Raises:
+        ConfigError: no such folder, no bucket, no boto3.
+    """
+    if word.startswith(SCHEME):
+        bucket, _, prefix = word.removeprefix(SCHEME).partition("/")
+        if not bucket:
+            raise ConfigError(f"{word}: names no bucket: s3://BUCKET/PREFIX")
+        return S3(word, bucket, prefix.strip("/"), _client(word))
+    if not Path(word).is_dir():
+        raise ConfigError(f"{word}: no such folder")
+    return Folder(word, Path(word).resolve())
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder; what links lead out of it to is not there."""
+
+    name: str
+    root: Path
+
+    def records(self) -> list[str]:
+        """See ``Store``; below the folder of a run there is no other."""
+        found: list[Path] = []
+        for folder, folders, files in os.walk(self.root):
+            folders[:] = [] if RECORD in files else [name for name in folders if not name.startswith(".")]
+            if RECORD in files:
+                found.append(Path(folder, RECORD))
+        found.sort(key=lambda path: (path.stat().st_mtime, path), reverse=True)
+        return [path.relative_to(self.root).as_posix() for path in found]
+
+    def tail(self, key: str, most: int) -> bytes | None:
+        """See ``Store``."""
+        path = self.file(key)
+        if path is None:
+            return None
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - most))
+                return file.read(most)
+        except OSError as e:
+            raise ConfigError(f"{path}: {e.strerror}") from e
+
+    def file(self, key: str) -> Path | None:
+        """See ``Store``."""
+        try:
+            path = (self.root / key).resolve()
+            return path if path.is_relative_to(self.root) and path.is_file() else None
+        except (OSError, ValueError):  # a name that is too long, a NUL
+            return None
+
+
+@dataclass(frozen=True)
+class S3:
+    """A prefix of a bucket; region, endpoint and credentials are boto3's business."""
+
+    name: str
+    bucket: str
+    prefix: str
+    client: Any
+
+    def records(self) -> list[str]:
+        """See ``Store``."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(""))
+        with _errors(self.name):
+            found = [
+                (entry["LastModified"], entry["Key"])
+                for page in pages
+                for entry in page.get("Contents", ())
+                if PurePosixPath(entry["Key"]).name == RECORD
+            ]
+        start = len(self._key(""))
+        return [key[start:] for _, key in sorted(found, reverse=True)]
+
+    def tail(self, key: str, most: int) -> bytes | None:
+        """See ``Store``."""
+        where = {"Bucket": self.bucket, "Key": self._key(key)}
+        with _errors(f"{self.name}: {key}"):
+            try:
+                reply = self.client.get_object(**where, Range=f"bytes=-{most}")
+            except self.client.exceptions.ClientError as e:
+                code = e.response.get("Error", {}).get("Code")
+                if code in {"NoSuchKey", "404"}:
+                    return None
+                if code != "InvalidRange":  # which an empty file gives
+                    raise
+                return b""
+            data: bytes = reply["Body"].read()
+        return data
+
+    def file(self, key: str) -> Path | None:  # noqa: ARG002 - the protocol's
+        """See ``Store``: it is elsewhere."""
+        return None
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+
+class _errors:  # noqa: N801 - a context manager
+    """Turns boto3's errors into one line; its classes are known only where it is installed."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of an extra
+
+        if isinstance(error, BotoCoreError | ClientError):
+            raise ConfigError(f"{self.what}: {error}") from error
+
+
+def _client(word: str) -> Any:
+    try:
+        import boto3  # noqa: PLC0415 - of an extra
+    except ImportError as e:
+        raise ConfigError(f"{word}: needs the Python module '{e.name}': pip install 'kola[s3]'") from e
+    with _errors(word):
+        return boto3.client("s3")

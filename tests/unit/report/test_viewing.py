@@ -1,0 +1,160 @@
+"""Whole logs in parts, and who gets them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from kola.httpd import HttpServer
+from kola.report.gathering import Library
+from kola.report.runs import combine
+from kola.report.scrub import PLACEHOLDER
+from kola.report.stores import open_store
+from kola.report.viewing import LINES, Desk, Part, part_after, part_before
+from tests.unit.report.nightly import TARGETS, Nightly
+
+LOG = b"".join(b"line %d\n" % number for number in range(2000))
+
+
+def numbers(part: Part) -> list[int]:
+    return [int(text.split()[-1]) for _, text in part.lines]
+
+
+def test_all_parts_in_a_row_are_the_file() -> None:
+    file, at, seen = io.BytesIO(LOG), 0, list[int]()
+    while at < len(LOG):
+        part = part_after(file, at)
+        assert part.start == at
+        assert len(part.lines) <= LINES
+        seen += numbers(part)
+        at = part.end
+    assert seen == list(range(2000))
+
+
+def test_backwards_too() -> None:
+    file, at, seen = io.BytesIO(LOG), len(LOG), list[int]()
+    while at:
+        part = part_before(file, at)
+        assert part.end == at
+        seen = numbers(part) + seen
+        at = part.start
+    assert seen == list(range(2000))
+
+
+def test_in_the_middle_of_a_line_the_next_one_is_the_first() -> None:
+    assert numbers(part_after(io.BytesIO(LOG), 7, most=2)) == [1, 2]
+    assert numbers(part_after(io.BytesIO(LOG), 8, most=2)) == [2, 3]
+
+
+def test_a_filter_finds_lines_and_goes_on_behind_them() -> None:
+    part = part_after(io.BytesIO(LOG), 0, "LINE 19", most=100)
+    assert numbers(part) == [19, *range(190, 200), *range(1900, 1989)]
+    assert numbers(part_after(io.BytesIO(LOG), part.end, "line 19", most=100)) == list(range(1989, 2000))
+
+
+@pytest.mark.parametrize("content", [b"", b"no end", b"\n\n"])
+def test_odd_files(content: bytes) -> None:
+    part = part_after(io.BytesIO(content), 0)
+    assert (part.start, part.end, part.size) == (0, len(content), len(content))
+    assert part_before(io.BytesIO(content), len(content)).lines == part.lines
+    assert part_after(io.BytesIO(content), 99).lines == ()
+
+
+KEY = [b"-----BEGIN PRIVATE KEY-----\n", *[b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"] * 20, b"-----END PRIVATE KEY-----\n"]
+
+
+@pytest.mark.parametrize("start", [0, 1200, 1300])
+@pytest.mark.parametrize("find", ["", "miie"])
+def test_a_key_is_hidden_wherever_a_part_begins(start: int, find: str) -> None:
+    content = b"before\n" * 150 + b"".join(KEY) + b"after\n" * 5
+    part = part_after(io.BytesIO(content), start, find)
+    shown = [text for _, text in part.lines]
+    assert "MIIE" not in "".join(shown)
+    assert (PLACEHOLDER in shown) == (not find)
+    assert ("after" in shown) == (not find)
+
+
+def test_a_line_is_fit_for_a_person() -> None:
+    part = part_after(io.BytesIO(b"\x1b[31mred\x1b[0m\r\npassword=hunter2\n\xff\n" + b"x" * 10_000), 0)
+    texts = [text for _, text in part.lines]
+    assert texts[:3] == ["red", f"password={PLACEHOLDER}", "\ufffd"]
+    assert len(texts[3]) == 4001
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Nightly(tmp_path / "runs", lines=5).run(0, TARGETS[0], "basic")
+
+
+class Client:
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
+        try:
+            with urlopen(Request(self.url + path, headers=headers)) as reply:  # noqa: S310 - this host's
+                return reply.status, reply.read()
+        except HTTPError as e:
+            with e:
+                return e.code, e.read()
+
+    def parts(self, **query: object) -> tuple[int, bytes]:
+        return self.get(f"/parts?{urlencode(query)}")
+
+
+@pytest.fixture
+def client(run: Path) -> Iterator[Client]:
+    library = Library((open_store(str(run)),))
+    runs, _ = combine(library.found(0)[0])
+    with HttpServer() as server:
+        server.route("/", Desk(runs, library, b"<p>page").answer)
+        yield Client(server.local_url())
+
+
+def test_the_page_the_viewer_and_nothing_else(client: Client) -> None:
+    assert client.get("/") == (200, b"<p>page")
+    status, viewer = client.get("/log")
+    assert status == 200
+    assert b"connect-src 'self'" in viewer
+    assert client.get("/results.json")[0] == 404
+
+
+def test_a_journal_is_rendered(client: Client, run: Path) -> None:
+    folder = next((run / "machines").iterdir())
+    status, body = client.parts(file=f"0/machines/{folder.name}/journal.jsonl")
+    assert status == 200
+    part = json.loads(body)
+    assert part["size"] == (folder / "journal.jsonl").stat().st_size
+    texts = [text for _, text in part["lines"]]
+    assert any(": Linux version 6.17.8" in text for text in texts)
+    assert not any(text.startswith("{") for text in texts)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "", "0", "0/", "0/results.json", "0/machines/x/../../results.json", "0/machines/../results.json", "9/x", "x/y",
+        "/etc/passwd", "0/../secret.txt",
+    ],
+)  # fmt: skip
+def test_only_logs_of_the_runs_can_be_looked_at(client: Client, run: Path, file: str) -> None:
+    (run.parent / "secret.txt").write_text("secret")
+    assert client.parts(file=file) == (404, b"no such log in these runs\n")
+
+
+def test_a_bad_place_is_refused(client: Client, run: Path) -> None:
+    name = next((run / "machines").iterdir()).name
+    assert client.parts(file=f"0/machines/{name}/console.txt", **{"from": "-1"})[0] == 400
+
+
+def test_a_page_elsewhere_cannot_ask(client: Client) -> None:
+    """Whose name was made to lead here (DNS rebinding)."""
+    assert client.get("/", Host="evil.example:80")[0] == 403
+    assert client.get("/", Host="localhost:80")[0] == 200
