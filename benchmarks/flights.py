@@ -12,7 +12,8 @@ from kola.arch import host_arch
 from kola.clonecache import Limits
 from kola.flight import Flight
 from kola.needs import Needs
-from kola.options import Settings, cache_folder, memory_budget
+from kola.options import Settings
+from kola.optionvalues import cache_folder, memory_budget
 from kola.run import start_run
 
 if TYPE_CHECKING:

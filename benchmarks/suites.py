@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.table import Row, at_least, at_most
-from kola.options import cache_folder
+from kola.optionvalues import cache_folder
 from kola.results import Outcome, read
 from kola.usage import Kind, UsageStore
 

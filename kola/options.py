@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kola.arch import Arch, get_arch, host_arch
-from kola.budget import available_memory_mib, default_budget_mib
-from kola.clonecache import Limits as CloneLimits
 from kola.configs import Additions
 from kola.errors import ConfigError
 from kola.external.choice import Choice
 from kola.external.sharding import Shard
+from kola.optionvalues import (
+    cache_folder,
+    clone_limits,
+    existing,
+    existing_if_given,
+    key_uri,
+    memory_budget,
+    new_file,
+    owner_name,
+    run_name,
+    suite_name,
+    times,
+)
 from kola.sources import BASE_URL, Sources
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pytest
+
+    from kola.clonecache import Limits as CloneLimits
 
 KEEP = ("never", "failed", "always")
 
@@ -271,9 +281,6 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
     keep = values["kola_keep_machines"] or "never"
     if keep not in KEEP:
         raise ConfigError(f"kola_keep_machines = {keep}: allowed: {', '.join(KEEP)}")
-    owner = values["kola_owner"] or _user()
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}", owner):
-        raise ConfigError(f"--owner '{owner}': letters, digits and ._@- only, at most 63")
     return Settings(
         platform=values["kola_platform"] or None,
         arch=get_arch(values["kola_arch"]) if values["kola_arch"] else host_arch(),
@@ -285,31 +292,29 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
         output=(folder / (values["kola_output"] or "kola-runs")).resolve(),
         cache=cache_folder(values["kola_cache"]),
         memory_budget_mib=memory_budget(values["kola_memory_budget"]),
-        owner=owner,
+        owner=owner_name(values["kola_owner"]),
         sources=Sources(values["kola_image_url"] or BASE_URL, values["kola_image_keys"] or ""),
-        image_metadata=_optional("--image-metadata", folder, values["kola_image_metadata"]),
+        image_metadata=existing_if_given("--image-metadata", folder, values["kola_image_metadata"]),
         from_image=values["kola_from_image"] or None,
-        run_name=_run_name(values["kola_run_name"] or ""),
-        tapfile=_new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
+        run_name=run_name(values["kola_run_name"] or ""),
+        tapfile=new_file("--tapfile", folder, values["kola_tapfile"]) if values["kola_tapfile"] else None,
         additions=Additions(
             butane_files=tuple(folder / path for path in values["kola_append_butane"] or ()),
             ignition_files=tuple(folder / path for path in values["kola_append_ignition"] or ()),
             debug_units=tuple(values["kola_debug_systemd_unit"] or ()),
         ),
-        external=tuple(_existing("-E", folder, path) for path in values["kola_external"] or ()),
+        external=tuple(existing("-E", folder, path) for path in values["kola_external"] or ()),
         choice=_choice(values),
         distro=values["kola_distro"] or "",
         platform_independent=bool(values["kola_run_platform_independent"]),
-        denylists=tuple(_existing("--denylist", folder, path) for path in values["kola_denylist"] or ()),
+        denylists=tuple(existing("--denylist", folder, path) for path in values["kola_denylist"] or ()),
         denylist_stream=values["kola_denylist_stream"] or "",
         warned_fails=bool(values["kola_warned_fails"]),
         rerun_failed=bool(values["kola_rerun_failed"]),
-        multiply=_times(values["kola_multiply"] or "1"),
-        sign_key=_key(folder, values["kola_sign_key"] or ""),
-        sign_public_key=_existing("--sign-public-key", folder, key)
-        if (key := values["kola_sign_public_key"])
-        else None,
-        suite=_suite(values["kola_suite"] or ""),
+        multiply=times(values["kola_multiply"] or "1"),
+        sign_key=key_uri(folder, values["kola_sign_key"] or ""),
+        sign_public_key=existing_if_given("--sign-public-key", folder, values["kola_sign_public_key"]),
+        suite=suite_name(values["kola_suite"] or ""),
     )
 
 
@@ -326,98 +331,6 @@ def _choice(values: dict[str, Any]) -> Choice:
     )
 
 
-def _key(folder: Path, uri: str) -> str:
-    """Return where a key is, whatever folder that is told in."""
-    scheme, colon, rest = uri.partition(":")
-    if uri and (not colon or scheme == "file"):
-        return f"file:{(folder / (rest if colon else uri)).resolve()}"
-    return uri
-
-
-def _suite(name: str) -> str:
-    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
-        raise ConfigError(f"--suite '{name}': letters, digits and ._- only, at most 63")
-    return name
-
-
-def _times(text: str) -> int:
-    if not re.fullmatch("0*[1-9][0-9]{0,8}", text):
-        raise ConfigError(f"--multiply '{text}': expected a number from 1 on")
-    return int(text)
-
-
-def _existing(flag: str, folder: Path, path: str) -> Path:
-    found = (folder / path).resolve()
-    if not found.exists():
-        raise ConfigError(f"{flag} {path}: no such file or folder")
-    return found
-
-
-def _run_name(name: str) -> str:
-    if name and (name == "latest" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", name)):
-        raise ConfigError(f"--run-name '{name}': letters, digits and ._- only, at most 200, and not 'latest'")
-    return name
-
-
-def _optional(flag: str, folder: Path, path: str | None) -> Path | None:
-    return _existing(flag, folder, path) if path else None
-
-
-def _new_file(flag: str, folder: Path, path: str) -> Path:
-    found = (folder / path).resolve()
-    if found.is_dir():
-        raise ConfigError(f"{flag} {path}: is a folder")
-    if not os.access(found if found.exists() else found.parent, os.W_OK):
-        raise ConfigError(f"{flag} {path}: cannot be written: {found.parent}")
-    return found
-
-
-def cache_folder(value: str | None = None) -> Path:
-    """Return the cache folder: the given one, ``$KOLA_CACHE``, or ``kola`` below the user's cache (XDG)."""
-    if value or (value := os.environ.get("KOLA_CACHE")):
-        return Path(value).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kola"
-
-
-def clone_limits(gib: str | None, days: float | None = None) -> CloneLimits:
-    """Return how many saved machines are kept; None is the default.
-
-    Raises:
-        ConfigError: no number, or a negative one.
-    """
-    default = CloneLimits()
-    try:
-        size = default.size_mib if gib is None else int(float(gib) * 1024)
-    except (ValueError, OverflowError):
-        size = -1
-    if size < 0:
-        raise ConfigError(f"--clone-cache '{gib}': expected a number of GiB, 0 or more")
-    if days is not None and not days >= 0:
-        raise ConfigError(f"--clone-age {days}: expected a number of days, 0 or more")
-    return CloneLimits(size, default.age_days if days is None else days)
-
-
-def memory_budget(text: str | None) -> int:
-    """Return MiB from ``4096`` or ``50%`` (of the memory that is available now); None is 80 %.
-
-    Raises:
-        ConfigError: anything else.
-    """
-    if not text:
-        return default_budget_mib()
-    match = re.fullmatch(r"([0-9]{1,12})(%?)", text.strip())
-    if match is None or int(match[1]) == 0 or (match[2] and int(match[1]) > 100):  # noqa: PLR2004 - per cent
-        raise ConfigError(f"--memory-budget '{text}': expected MiB such as 4096, or 1% to 100%")
-    return available_memory_mib() * int(match[1]) // 100 if match[2] else int(match[1])
-
-
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.ini)
     return config.getini(option.ini) if given is None else given
-
-
-def _user() -> str:
-    try:
-        return re.sub(r"[^A-Za-z0-9._@-]", "-", getpass.getuser())
-    except (KeyError, OSError):  # a uid without a name
-        return f"uid{os.getuid()}"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kola import options
+from kola import options, optionvalues
 from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.cloud.platform import CloudPlatform
 from kola.errors import ConfigError, KolaError
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
         return _gc_cloud(args)
     if args.older_than is not None:
         raise ConfigError("--older-than: say on which cloud, with --platform")
-    limits = options.clone_limits(args.clone_cache, args.clone_age)
-    cache = options.cache_folder(args.kola_cache)
+    limits = optionvalues.clone_limits(args.clone_cache, args.clone_age)
+    cache = optionvalues.cache_folder(args.kola_cache)
     runs = [run for run in list_runs(cache) if args.run in {None, run.run_id}]
     code = _gc(runs, dry_run=args.dry_run)
     clones = CloneCache(cache / CLONE_FOLDER, limits)

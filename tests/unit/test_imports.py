@@ -86,6 +86,7 @@ LAYERS = {
     "doorbell": BASE,
     "images": BASE,
     "jobs": BASE,
+    "optionvalues": LEAVES,
     "options": BASE,
     "platform": BASE,
     "report": BASE,

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kola.options import cache_folder
+from kola.optionvalues import cache_folder
 from tests.unit.butane.configs import FILES, written
 from tests.unit.butane.generator import Generator
 

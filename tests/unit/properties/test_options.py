@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kola.options import clone_limits, memory_budget, settings_of
+from kola.options import settings_of
+from kola.optionvalues import clone_limits, memory_budget
 from tests.unit.properties.inputs import TEXT, value_or_refusal
 
 NUMERALS = TEXT | st.text("0123456789.-+e%_ \u0663", max_size=12) | st.integers().map(str) | st.floats().map(str)
