@@ -218,12 +218,13 @@ def _command_line(guest: Guest) -> ET.Element:
         *_port(4, "ready", READY_PORT, "file,append=on", guest.ready),
     ]  # fmt: skip
     for index, (mac, network) in enumerate(zip(guest.macs, guest.networks, strict=True)):
-        forward = f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22" if index == 0 else ""
+        # Of two interfaces in one network a machine would answer through the one that it had first.
+        more = f",net=10.0.{2 + index}.0/24" if index else f",hostfwd=tcp:127.0.0.1:{guest.ssh_port}-:22"
         if network:
             # Over the loopback interface alone; needs no privilege, no process and no end.
             backend = f"socket,id=net{index},mcast={multicast_group(network)},localaddr=127.0.0.1"
         else:
-            backend = f"user,id=net{index},hostname={guest.name}{forward}"
+            backend = f"user,id=net{index},hostname={guest.name}{more}"
         arguments += ["-netdev", backend]
         # Without its option ROM the firmware does not stop to offer a network boot.
         slot = _FIRST_SLOT + 1 + index

@@ -126,7 +126,7 @@ def test_extra_disks_and_nics() -> None:
     assert [disk.findtext("serial") for disk in xml.iterfind("devices/disk")] == ["primary-disk", "data", "disk2"]
     assert [len(disk.findall("boot")) for disk in xml.iterfind("devices/disk")] == [1, 0, 0]
     arguments = _arguments(xml)
-    assert f"user,id=net1,hostname={TAGS.name}" in arguments
+    assert f"user,id=net1,hostname={TAGS.name},net=10.0.3.0/24" in arguments
     slots = [part for argument in arguments for part in argument.split(",") if part.startswith("addr=")]
     assert len(slots) == len(set(slots)) == 3
 
