@@ -104,13 +104,14 @@ def _page(report: Report, library: Library, link: Callable[[str], str]) -> bytes
 
 def _serve(desk: Desk, port: int) -> int:
     try:
-        with HttpServer(port=port) as server:
-            server.route("/", desk.answer)
-            print(f"{server.local_url('/')}   (Ctrl-C ends it)", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+        listening = HttpServer(port=port)
     except OSError as e:
         raise ConfigError(f"--port {port}: {e.strerror}") from e
+    with listening as server:
+        server.route("/", desk.answer)
+        print(f"{server.local_url('/')}   (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
     return ExitCode.PASSED
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
@@ -106,6 +107,7 @@ class Evidence:
         text: what pytest shows of it.
         artifacts: folders of its machines.
         window: when it ran, in unix seconds; None if that is not known.
+        again: what pytest shows of a second try that failed, too.
     """
 
     title: str
@@ -113,6 +115,7 @@ class Evidence:
     text: str
     artifacts: tuple[str, ...]
     window: tuple[float, float] | None
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -288,7 +291,7 @@ def _known(slices: Iterable[Slice], builds: Sequence[Build]) -> bool:
 
 
 def _problems(place: Place, present: Slice, history: Sequence[Slice]) -> list[Problem]:
-    earlier = history[: history.index(present)]
+    earlier = itertools.takewhile(lambda one: one is not present, history)
     points: dict[str, list[Point]] = defaultdict(list)
     for one in earlier:
         for test in one.tests:
@@ -305,8 +308,9 @@ def _problems(place: Place, present: Slice, history: Sequence[Slice]) -> list[Pr
 def _evidence(run: Run, test: TestRecord, past: Past) -> tuple[Evidence, Evidence | None]:
     first = test.first_failure
     if first is not None:
-        bad = Evidence("First try", run, first.text, tuple(first.artifacts), None)
-        if test.outcome is Outcome.FLAKY:
+        flaky = test.outcome is Outcome.FLAKY
+        bad = Evidence("First try", run, first.text, tuple(first.artifacts), None, "" if flaky else test.text)
+        if flaky:
             return bad, _of_record("Second try, which passed", run, test)
     else:
         bad = _of_record("This run", run, test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kola.results import RunRecord, Target
+
+
+_NUMBER = re.compile(r"\.\d+of\d+$")
 
 
 @dataclass(frozen=True)
@@ -97,18 +101,22 @@ def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
 
 
 def _whole(record: RunRecord) -> object:
-    """Return what the shares of one run have in common."""
+    """Return what the shares of one run have in common, and those of another do not.
+
+    Its name but for the number of the share, which ``kola matrix`` puts at its end; without names the suite, unless a
+    share has tests of several: which these are differs from share to share.
+    """
     target, shard = record.targets[0], record.shard
-    suites = tuple(record.suites) if record.name else ()  # without --suite, a share has the folders of its own tests
-    return target.name, target.image, target.from_image, record.kola_version, shard.total if shard else 1, suites
+    suites = record.suites if len(record.suites) == 1 else []
+    name = _NUMBER.sub("", record.name) or " ".join(suites)
+    return target.name, target.image, target.from_image, record.kola_version, shard.total if shard else 1, name
 
 
-def _nights(shares: Sequence[Found]) -> list[list[Found]]:
+def _nights(shares: Iterable[Found]) -> list[list[Found]]:
     """Tell runs of the same thing apart: a share that is there already begins the next one."""
     nights: list[list[Found]] = []
     for one in shares:
-        number = one.record.shard.number if one.record.shard else 0
-        night = next((night for night in nights if all(_number(other) != number for other in night)), None)
+        night = next((night for night in nights if all(_share(other) != _share(one) for other in night)), None)
         if night is None:
             nights.append([one])
         else:
@@ -116,7 +124,7 @@ def _nights(shares: Sequence[Found]) -> list[list[Found]]:
     return nights
 
 
-def _number(one: Found) -> int:
+def _share(one: Found) -> int:
     return one.record.shard.number if one.record.shard else 0
 
 
