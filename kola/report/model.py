@@ -14,7 +14,7 @@ from kola.results import Outcome, TestRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kola.report.runs import Build, Run
+    from kola.report.runs import Build, Note, Run
 
 MISSING = "no-run"
 """State of a cell that was run for an earlier build, and not for this one."""
@@ -23,6 +23,7 @@ WORST = (
     Outcome.SKIPPED,
 )  # fmt: skip
 """The state of a cell is the first of these that one of its tests has."""
+BROKEN = frozenset({*WORST[:3], MISSING})
 SHOWN = (Outcome.FAILED, Outcome.PROVIDER_ERROR, Outcome.WARNED, Outcome.FLAKY)
 """What each test is told about that came to it, in this order; ``not-run`` is told of the cell."""
 MOST_PROBLEMS = 1000
@@ -188,10 +189,20 @@ class Report:
     tests: tuple[TestRow, ...]
     hidden: int
     untold: int
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of all matrices."""
+        return [cell for matrix in self.matrices for cell in matrix.cells]
+
+    @property
+    def broken(self) -> list[Cell]:
+        """Those that say that something is wrong, or nothing at all."""
+        return [cell for cell in self.cells if cell.state in BROKEN]
 
 
-def report_of(runs: Sequence[Run], notes: Iterable[str] = ()) -> Report:
+def report_of(runs: Sequence[Run], notes: Iterable[Note] = ()) -> Report:
     """Make the page's content of runs.
 
     It is about the newest build of each stream among those that were given; everything before is its history.
@@ -215,7 +226,7 @@ def report_of(runs: Sequence[Run], notes: Iterable[str] = ()) -> Report:
                 gaps.append(Gap(cell.place, None, ()))
                 continue
             names = tuple(test.nodeid for test in cell.slice.tests if test.outcome is Outcome.NOT_RUN)
-            if names or not cell.slice.run.record.complete:
+            if names or not cell.slice.tests or not cell.slice.run.record.complete:
                 gaps.append(Gap(cell.place, cell.slice.run, names))
             problems += _problems(cell.place, cell.slice, slices[cell.place])
     problems.sort(

@@ -35,6 +35,14 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What could not be read or put together; ``given`` as in ``Found``: then what is shown is not all there is."""
+
+    text: str
+    given: bool
+
+
+@dataclass(frozen=True)
 class Build:
     """What was tested, on all its platforms and architectures: one stream's version."""
 
@@ -73,13 +81,13 @@ class Run:
         return Build(stream, image.version, image.build_id or image.sha256[:16])
 
 
-def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
+def combine(found: Iterable[Found]) -> tuple[list[Run], list[Note]]:
     """Put shares together; returns the runs in the order of their start, and what could not be.
 
     The same run twice (in a folder and in the history) counts once. Of shares that do not fit together each is a run of
     its own, and so incomplete.
     """
-    runs, notes, seen = [], [], set[str]()
+    runs, notes, seen = list[Run](), list[Note](), set[str]()
     groups: dict[object, list[Found]] = defaultdict(list)
     for one in sorted(found, key=lambda one: (one.record.started, one.record.run_id, not one.given)):
         record = one.record
@@ -87,7 +95,7 @@ def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
             continue
         seen.add(record.run_id)
         if not record.targets:
-            notes.append(f"{one.folder}: run {record.run_id} says nothing of its target")
+            notes.append(Note(f"run {record.run_id} says nothing of its target", one.given))
         elif record.shard is None:
             runs.append(Run(shards.merge([record], [one.folder]), one.given))
         else:
@@ -128,10 +136,10 @@ def _share(one: Found) -> int:
     return one.record.shard.number if one.record.shard else 0
 
 
-def _merged(shares: Sequence[Found]) -> tuple[list[Run], list[str]]:
+def _merged(shares: Sequence[Found]) -> tuple[list[Run], list[Note]]:
     given = any(one.given for one in shares)
     try:
         record = shards.merge([one.record for one in shares], [one.folder for one in shares])
     except ConfigError as e:
-        return [Run(shards.merge([one.record], [one.folder]), one.given) for one in shares], [str(e)]
+        return [Run(shards.merge([one.record], [one.folder]), one.given) for one in shares], [Note(str(e), given)]
     return [Run(record, given)], []

@@ -11,7 +11,7 @@ import pytest
 from kola.report.gathering import Library
 from kola.report.history import Point, past_of
 from kola.report.model import MISSING, Place, Report, identity, report_of
-from kola.report.runs import Build, Found, Run, combine
+from kola.report.runs import Build, Found, Note, Run, combine
 from kola.report.stores import open_store
 from kola.results import ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
 from tests.unit.report.nightly import BROKEN_LABEL, BUILDS, Nightly, nodeid, write_nightly
@@ -157,8 +157,15 @@ def test_a_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "cut" / "results.json").write_text((folder / "results.json").read_text()[:-30])
     notes = read(tmp_path).notes
     assert len(notes) == 2
-    assert any("old/results.json: schema 1 is not known" in note for note in notes)
-    assert any("cut/results.json: not a whole JSON document" in note for note in notes)
+    assert any("old/results.json: schema 1 is not known" in note.text for note in notes)
+    assert any("cut/results.json: not a whole JSON document" in note.text for note in notes)
+
+
+def test_a_run_without_tests_is_a_gap(tmp_path: Path) -> None:
+    Nightly(tmp_path, lines=1).run(0, TARGET, "basic", names=())
+    report = read(tmp_path)
+    assert [cell.state for cell in report.cells] == ["not-run"]
+    assert [(gap.place.suite, gap.names) for gap in report.gaps] == [("basic", ())]
 
 
 def test_shares_that_do_not_fit_are_runs_of_their_own() -> None:
@@ -168,7 +175,7 @@ def test_shares_that_do_not_fit_are_runs_of_their_own() -> None:
     two.tests["t"] = TestRecord("t", Outcome.PASSED, "x")
     runs, notes = combine([Found(one, "0/a", True), Found(two, "0/b", True)])
     assert [run.record.complete for run in runs] == [False, False]
-    assert notes == ["runs a, b: test t is there 2 times"]
+    assert notes == [Note("runs a, b: test t is there 2 times", given=True)]
 
 
 def test_shares_of_different_runs_are_not_mixed() -> None:
