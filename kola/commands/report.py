@@ -77,12 +77,12 @@ def run(args: argparse.Namespace) -> int:
     )
     found, unread = library.found(args.history_runs)
     if not any(one.given for one in found):
-        more = f": {unread[0]}" if unread else ""
+        more = f": {unread[0].text}" if unread else ""
         raise ConfigError(f"{', '.join(args.folders)}: no results.json that can be read{more}")
     runs, apart = combine(found)
     report = report_of(runs, [*unread, *apart])
     for note in report.notes:
-        print(f"not read: {note}", file=sys.stderr)
+        print(f"not read: {note.text}", file=sys.stderr)
     if args.serve:
         return _serve(Desk(runs, library, _page(report, library, viewing.link)), args.port)
     content = _page(report, library, lambda path: _relative(library, path, args.output))
@@ -104,13 +104,14 @@ def _page(report: Report, library: Library, link: Callable[[str], str]) -> bytes
 
 def _serve(desk: Desk, port: int) -> int:
     try:
-        with HttpServer(port=port) as server:
-            server.route("/", desk.answer)
-            print(f"{server.local_url('/')}   (Ctrl-C ends it)", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+        listening = HttpServer(port=port)
     except OSError as e:
         raise ConfigError(f"--port {port}: {e.strerror}") from e
+    with listening as server:
+        server.route("/", desk.answer)
+        print(f"{server.local_url('/')}   (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
     return ExitCode.PASSED
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kola import results
 from kola.errors import ConfigError
 from kola.report import excerpts
-from kola.report.runs import Found
+from kola.report.runs import Found, Note
 from kola.report.stores import RECORD
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Library:
         number, _, key = path.partition("/")
         return (*self.stores, *self.history)[int(number)], key
 
-    def found(self, most: int) -> tuple[list[Found], list[str]]:
+    def found(self, most: int) -> tuple[list[Found], list[Note]]:
         """Read all records, of the history the newest; returns what could not be read, too.
 
         Args:
@@ -75,17 +75,17 @@ class Library:
             wanted += [(number, key, given) for key in (keys if given else keys[:most])]
         with ThreadPoolExecutor(READERS) as pool:
             read = list(pool.map(lambda one: self._record(*one), wanted))
-        return [one for one in read if isinstance(one, Found)], [one for one in read if isinstance(one, str)]
+        return [one for one in read if isinstance(one, Found)], [one for one in read if isinstance(one, Note)]
 
-    def _record(self, number: int, key: str, given: bool) -> Found | str:  # noqa: FBT001 - of map()
+    def _record(self, number: int, key: str, given: bool) -> Found | Note:  # noqa: FBT001 - of map()
         store = (*self.stores, *self.history)[number]
         try:
             text = store.tail(key, MOST_RECORD)
             if text is None:
-                return f"{store.name}: {key} is gone"
+                return Note(f"{store.name}: {key} is gone", given)
             record = results.parse(text, f"{store.name.rstrip('/')}/{key}")
         except ConfigError as e:
-            return str(e)
+            return Note(str(e), given)
         folder = key.removesuffix(RECORD).rstrip("/")
         return Found(record, f"{number}/{folder}" if folder else str(number), given)
 

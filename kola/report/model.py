@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from kola.results import Outcome, TestRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kola.report.runs import Build, Run
+    from kola.report.runs import Build, Note, Run
 
 MISSING = "no-run"
 """State of a cell that was run for an earlier build, and not for this one."""
@@ -22,6 +23,7 @@ WORST = (
     Outcome.SKIPPED,
 )  # fmt: skip
 """The state of a cell is the first of these that one of its tests has."""
+BROKEN = frozenset({*WORST[:3], MISSING})
 SHOWN = (Outcome.FAILED, Outcome.PROVIDER_ERROR, Outcome.WARNED, Outcome.FLAKY)
 """What each test is told about that came to it, in this order; ``not-run`` is told of the cell."""
 MOST_PROBLEMS = 1000
@@ -106,6 +108,7 @@ class Evidence:
         text: what pytest shows of it.
         artifacts: folders of its machines.
         window: when it ran, in unix seconds; None if that is not known.
+        again: what pytest shows of a second try that failed, too.
     """
 
     title: str
@@ -113,6 +116,7 @@ class Evidence:
     text: str
     artifacts: tuple[str, ...]
     window: tuple[float, float] | None
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,10 +189,20 @@ class Report:
     tests: tuple[TestRow, ...]
     hidden: int
     untold: int
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of all matrices."""
+        return [cell for matrix in self.matrices for cell in matrix.cells]
+
+    @property
+    def broken(self) -> list[Cell]:
+        """Those that say that something is wrong, or nothing at all."""
+        return [cell for cell in self.cells if cell.state in BROKEN]
 
 
-def report_of(runs: Sequence[Run], notes: Iterable[str] = ()) -> Report:
+def report_of(runs: Sequence[Run], notes: Iterable[Note] = ()) -> Report:
     """Make the page's content of runs.
 
     It is about the newest build of each stream among those that were given; everything before is its history.
@@ -212,7 +226,7 @@ def report_of(runs: Sequence[Run], notes: Iterable[str] = ()) -> Report:
                 gaps.append(Gap(cell.place, None, ()))
                 continue
             names = tuple(test.nodeid for test in cell.slice.tests if test.outcome is Outcome.NOT_RUN)
-            if names or not cell.slice.run.record.complete:
+            if names or not cell.slice.tests or not cell.slice.run.record.complete:
                 gaps.append(Gap(cell.place, cell.slice.run, names))
             problems += _problems(cell.place, cell.slice, slices[cell.place])
     problems.sort(
@@ -288,7 +302,7 @@ def _known(slices: Iterable[Slice], builds: Sequence[Build]) -> bool:
 
 
 def _problems(place: Place, present: Slice, history: Sequence[Slice]) -> list[Problem]:
-    earlier = history[: history.index(present)]
+    earlier = itertools.takewhile(lambda one: one is not present, history)
     points: dict[str, list[Point]] = defaultdict(list)
     for one in earlier:
         for test in one.tests:
@@ -305,8 +319,9 @@ def _problems(place: Place, present: Slice, history: Sequence[Slice]) -> list[Pr
 def _evidence(run: Run, test: TestRecord, past: Past) -> tuple[Evidence, Evidence | None]:
     first = test.first_failure
     if first is not None:
-        bad = Evidence("First try", run, first.text, tuple(first.artifacts), None)
-        if test.outcome is Outcome.FLAKY:
+        flaky = test.outcome is Outcome.FLAKY
+        bad = Evidence("First try", run, first.text, tuple(first.artifacts), None, "" if flaky else test.text)
+        if flaky:
             return bad, _of_record("Second try, which passed", run, test)
     else:
         bad = _of_record("This run", run, test)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kola.report.gathering import Tab
-    from kola.report.model import Evidence, Problem, Report
+    from kola.report.model import Problem, Report
     from kola.report.runs import Run
     from kola.report.timeline import Span
     from kola.results import TestRecord
@@ -84,13 +84,15 @@ class _Contents:
         whole = self.size < self.room
         if not whole:
             return Shown(problem, (), (), whole)
-        bad = (*self._text(problem.bad), *(self._panel(tab) for tab in logs.bad))
-        return Shown(problem, bad, tuple(self._panel(tab) for tab in logs.good), whole)
+        bad = problem.bad
+        errors = [*self._text("Error", bad.text), *self._text("Second try", bad.again)]
+        panels = (*errors, *(self._panel(tab) for tab in logs.bad))
+        return Shown(problem, panels, tuple(self._panel(tab) for tab in logs.good), whole)
 
-    def _text(self, evidence: Evidence) -> list[Panel]:
-        excerpt = excerpts.message(evidence.text, TEXT_LINES)
+    def _text(self, label: str, text: str) -> list[Panel]:
+        excerpt = excerpts.message(text, TEXT_LINES)
         note = f"{excerpt.left_out} lines before this are left out" if excerpt.left_out else ""
-        return [Panel("Error", self._add(excerpt.packed()), "", note, 0)] if evidence.text.strip() else []
+        return [Panel(label, self._add(excerpt.packed()), "", note, 0)] if text.strip() else []
 
     def _panel(self, tab: Tab) -> Panel:
         excerpt = tab.excerpt
@@ -188,7 +190,6 @@ def environment() -> Any:
         loader=jinja2.FunctionLoader(lambda name: _file(f"{name}.j2")),
     )
     made.filters.update(moment=moment, clock=clock, clean=clean, short=short, state=state, words=words)
-    made.globals.update(folders=lambda nodeid: nodeid.rpartition("::")[0])
     return made
 
 

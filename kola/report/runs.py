@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kola.results import RunRecord, Target
+
+
+_NUMBER = re.compile(r"\.\d+of\d+$")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,14 @@ class Found:
 
     record: RunRecord
     folder: str
+    given: bool
+
+
+@dataclass(frozen=True)
+class Note:
+    """What could not be read or put together; ``given`` as in ``Found``: then what is shown is not all there is."""
+
+    text: str
     given: bool
 
 
@@ -69,13 +81,13 @@ class Run:
         return Build(stream, image.version, image.build_id or image.sha256[:16])
 
 
-def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
+def combine(found: Iterable[Found]) -> tuple[list[Run], list[Note]]:
     """Put shares together; returns the runs in the order of their start, and what could not be.
 
     The same run twice (in a folder and in the history) counts once. Of shares that do not fit together each is a run of
     its own, and so incomplete.
     """
-    runs, notes, seen = [], [], set[str]()
+    runs, notes, seen = list[Run](), list[Note](), set[str]()
     groups: dict[object, list[Found]] = defaultdict(list)
     for one in sorted(found, key=lambda one: (one.record.started, one.record.run_id, not one.given)):
         record = one.record
@@ -83,7 +95,7 @@ def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
             continue
         seen.add(record.run_id)
         if not record.targets:
-            notes.append(f"{one.folder}: run {record.run_id} says nothing of its target")
+            notes.append(Note(f"run {record.run_id} says nothing of its target", one.given))
         elif record.shard is None:
             runs.append(Run(shards.merge([record], [one.folder]), one.given))
         else:
@@ -97,18 +109,22 @@ def combine(found: Iterable[Found]) -> tuple[list[Run], list[str]]:
 
 
 def _whole(record: RunRecord) -> object:
-    """Return what the shares of one run have in common."""
+    """Return what the shares of one run have in common, and those of another do not.
+
+    Its name but for the number of the share, which ``kola matrix`` puts at its end; without names the suite, unless a
+    share has tests of several: which these are differs from share to share.
+    """
     target, shard = record.targets[0], record.shard
-    suites = tuple(record.suites) if record.name else ()  # without --suite, a share has the folders of its own tests
-    return target.name, target.image, target.from_image, record.kola_version, shard.total if shard else 1, suites
+    suites = record.suites if len(record.suites) == 1 else []
+    name = _NUMBER.sub("", record.name) or " ".join(suites)
+    return target.name, target.image, target.from_image, record.kola_version, shard.total if shard else 1, name
 
 
-def _nights(shares: Sequence[Found]) -> list[list[Found]]:
+def _nights(shares: Iterable[Found]) -> list[list[Found]]:
     """Tell runs of the same thing apart: a share that is there already begins the next one."""
     nights: list[list[Found]] = []
     for one in shares:
-        number = one.record.shard.number if one.record.shard else 0
-        night = next((night for night in nights if all(_number(other) != number for other in night)), None)
+        night = next((night for night in nights if all(_share(other) != _share(one) for other in night)), None)
         if night is None:
             nights.append([one])
         else:
@@ -116,14 +132,14 @@ def _nights(shares: Sequence[Found]) -> list[list[Found]]:
     return nights
 
 
-def _number(one: Found) -> int:
+def _share(one: Found) -> int:
     return one.record.shard.number if one.record.shard else 0
 
 
-def _merged(shares: Sequence[Found]) -> tuple[list[Run], list[str]]:
+def _merged(shares: Sequence[Found]) -> tuple[list[Run], list[Note]]:
     given = any(one.given for one in shares)
     try:
         record = shards.merge([one.record for one in shares], [one.folder for one in shares])
     except ConfigError as e:
-        return [Run(shards.merge([one.record], [one.folder]), one.given) for one in shares], [str(e)]
+        return [Run(shards.merge([one.record], [one.folder]), one.given) for one in shares], [Note(str(e), given)]
     return [Run(record, given)], []

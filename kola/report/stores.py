@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kola.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RECORD = "results.json"
 SCHEME = "s3://"
@@ -138,20 +142,15 @@ class S3:
         return f"{self.prefix}/{key}" if self.prefix else key
 
 
-class _errors:  # noqa: N801 - a context manager
-    """Turns boto3's errors into one line; its classes are known only where it is installed."""
+@contextlib.contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Make boto3's errors one line each; its classes are known only where it is installed."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of an extra
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of an extra
-
-        if isinstance(error, BotoCoreError | ClientError):
-            raise ConfigError(f"{self.what}: {error}") from error
+    try:
+        yield
+    except (BotoCoreError, ClientError) as e:
+        raise ConfigError(f"{what}: {e}") from e
 
 
 def _client(word: str) -> Any:

@@ -106,7 +106,8 @@ async function fill(panel) {
     lines.append(element);
   }
   log.replaceChildren(lines);
-  const interesting = $(".line.error.new", log) || $(".line.new", log) || (panel.dataset.end ? log.lastElementChild : null);
+  const interesting = $(".line.error.new", log) || $(".line.new", log) || $(".line.error", log)
+    || (panel.dataset.end ? log.lastElementChild : null);
   if (interesting) log.scrollTop = interesting.offsetTop - log.clientHeight / 2;
 }
 function select(tab, focus) {

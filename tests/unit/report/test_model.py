@@ -11,10 +11,10 @@ import pytest
 from kola.report.gathering import Library
 from kola.report.history import Point, past_of
 from kola.report.model import MISSING, Place, Report, identity, report_of
-from kola.report.runs import Build, Found, Run, combine
+from kola.report.runs import Build, Found, Note, Run, combine
 from kola.report.stores import open_store
 from kola.results import ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
-from tests.unit.report.nightly import BUILDS, Nightly, nodeid, write_nightly
+from tests.unit.report.nightly import BROKEN_LABEL, BUILDS, Nightly, nodeid, write_nightly
 
 IMAGE = ImageRecord("build:1", "fedora-coreos", "44.1", "44.1", "testing", sha256="0" * 64)
 TARGET = Target("qemu", "x86_64", "kvm", IMAGE, firmware="bios")
@@ -157,8 +157,15 @@ def test_a_record_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "cut" / "results.json").write_text((folder / "results.json").read_text()[:-30])
     notes = read(tmp_path).notes
     assert len(notes) == 2
-    assert any("old/results.json: schema 1 is not known" in note for note in notes)
-    assert any("cut/results.json: not a whole JSON document" in note for note in notes)
+    assert any("old/results.json: schema 1 is not known" in note.text for note in notes)
+    assert any("cut/results.json: not a whole JSON document" in note.text for note in notes)
+
+
+def test_a_run_without_tests_is_a_gap(tmp_path: Path) -> None:
+    Nightly(tmp_path, lines=1).run(0, TARGET, "basic", names=())
+    report = read(tmp_path)
+    assert [cell.state for cell in report.cells] == ["not-run"]
+    assert [(gap.place.suite, gap.names) for gap in report.gaps] == [("basic", ())]
 
 
 def test_shares_that_do_not_fit_are_runs_of_their_own() -> None:
@@ -168,7 +175,34 @@ def test_shares_that_do_not_fit_are_runs_of_their_own() -> None:
     two.tests["t"] = TestRecord("t", Outcome.PASSED, "x")
     runs, notes = combine([Found(one, "0/a", True), Found(two, "0/b", True)])
     assert [run.record.complete for run in runs] == [False, False]
-    assert notes == ["runs a, b: test t is there 2 times"]
+    assert notes == [Note("runs a, b: test t is there 2 times", given=True)]
+
+
+def test_shares_of_different_runs_are_not_mixed() -> None:
+    """Whatever the order in which they were begun."""
+    found = []
+    for start, (suite, number) in enumerate([("a", 1), ("b", 2), ("b", 1), ("a", 2)]):
+        name = f"testing.qemu.x86_64.{suite}.{number}of2"
+        record = RunRecord(
+            name, "0.1.0", start, [TARGET], suites=["x"], shard=Share(number, 2), complete=True, name=name
+        )
+        record.tests[f"{suite}{number}"] = TestRecord(f"{suite}{number}", Outcome.PASSED, "x")
+        found.append(Found(record, f"0/{name}", given=True))
+    runs, notes = combine(found)
+    assert [(sorted(run.record.tests), run.record.complete) for run in runs] == [
+        (["a1", "a2"], True),
+        (["b1", "b2"], True),
+    ]
+    assert notes == []
+
+
+def test_of_a_test_that_failed_twice_both_errors_are_there(tmp_path: Path) -> None:
+    twice = replace(BROKEN_LABEL, first="E   the first time")
+    Nightly(tmp_path, lines=1).run(0, TARGET, "upgrade", {"test_etc_is_merged": twice})
+    (problem,) = read(tmp_path).problems
+    assert (problem.bad.title, problem.bad.text) == ("First try", "E   the first time")
+    assert "wrong label" in problem.bad.again
+    assert problem.good is None
 
 
 def test_an_id_is_of_place_and_name() -> None:

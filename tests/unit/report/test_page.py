@@ -221,6 +221,23 @@ def test_a_page_without_problems_says_so(tmp_path: Path) -> None:
     assert "All is good: 1 cell" in text
 
 
+def test_what_could_not_be_read_is_not_taken_for_good(tmp_path: Path) -> None:
+    (tmp_path / "given" / "cut").mkdir(parents=True)
+    (tmp_path / "given" / "cut" / "results.json").write_text("{")
+    Nightly(tmp_path / "given", lines=0).run(0, TARGETS[0], "basic")
+    text = " ".join(Tree(rendered(*report_on(tmp_path / "given"))).text)
+    assert "All is good" not in text
+    assert "What could be read is good" in text
+    assert "1 record of what the report is about" in text
+    # In the history it is told, and no more than that.
+    (tmp_path / "given" / "cut").rename(tmp_path / "cut")
+    library = Library((open_store(str(tmp_path / "given")),), (open_store(str(tmp_path)),))
+    found, unread = library.found(500)
+    text = " ".join(Tree(rendered(report_of(combine(found)[0], unread), library)).text)
+    assert "All is good: 1 cell" in text
+    assert "Could not be read" in text
+
+
 def test_without_jinja2_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ConfigError, match=r"a report needs the Python module 'jinja2': pip install 'kola\[report\]'"):

@@ -39,14 +39,13 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials as a user would have them; boto3 finds the endpoint where all its users name it."""
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s",
         "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    return endpoint
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +63,7 @@ def uploaded(endpoint: str, nights: Path) -> str:
 
 
 @pytest.fixture(params=["folder", "s3"])
-def store(request: pytest.FixtureRequest, nights: Path, s3: str, uploaded: str) -> Store:
-    assert s3
+def store(request: pytest.FixtureRequest, nights: Path, s3: None, uploaded: str) -> Store:  # noqa: ARG001 - environment
     return open_store(str(nights) if request.param == "folder" else f"{uploaded}/")
 
 
@@ -85,14 +83,14 @@ def test_the_end_of_a_file(store: Store, nights: Path) -> None:
     assert store.tail("no/such/file", 10) is None
 
 
-def test_the_end_of_an_empty_file(s3: str, uploaded: str) -> None:
-    assert s3
+@pytest.mark.usefixtures("s3")
+def test_the_end_of_an_empty_file(uploaded: str) -> None:
     assert open_store(uploaded).tail("empty.txt", 10) == b""
 
 
-def test_history_of_an_s3_store_is_that_of_the_folder(s3: str, uploaded: str, nights: Path) -> None:
+@pytest.mark.usefixtures("s3")
+def test_history_of_an_s3_store_is_that_of_the_folder(uploaded: str, nights: Path) -> None:
     """Since when, and the logs of the last good run, from the store alone."""
-    assert s3
     reports = []
     for history in (uploaded, str(nights)):
         library = Library((open_store(str(nights / f"night-{BUILDS - 1}")),), (open_store(history),))
@@ -134,6 +132,7 @@ def test_a_latest_link_is_followed_where_it_is_named(tmp_path: Path, nights: Pat
     assert open_store(str(tmp_path)).records() == []
 
 
+@pytest.mark.usefixtures("s3")
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -142,8 +141,7 @@ def test_a_latest_link_is_followed_where_it_is_named(tmp_path: Path, nights: Pat
         ("s3://not-there/x", "s3://not-there/x: .*NoSuchBucket"),
     ],
 )
-def test_what_is_not_there_is_one_line(s3: str, word: str, message: str) -> None:
-    assert s3
+def test_what_is_not_there_is_one_line(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_store(word).records()
 
@@ -154,8 +152,8 @@ def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
         open_store("s3://b")
 
 
-def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, s3: str) -> None:
-    assert s3
+@pytest.mark.usefixtures("s3")
+def test_a_store_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(ConfigError, match="s3://b/x: Could not connect to the endpoint"):
         open_store("s3://b/x").records()
