@@ -142,6 +142,9 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--butane", "/nowhere.bu"], "ERROR: --butane /nowhere.bu: No such file or directory\n"),
         (["--memory", "1"], "ERROR: memory_mib must be at least 256, not 1\n"),
+        (["--add-disk", "5G:sata"], "ERROR: disk '5G:sata': unknown option 'sata'; allowed: channel="),
+        (["--bind-ro", "/srv"], "ERROR: bind '/srv': expected HOST,GUEST such as"),
+        (["--bind-rw", "/srv,mnt"], "ERROR: bind: guest='mnt': expected an absolute path"),
         (["--platform", "nowhere"], "ERROR: "),
         ([], "ERROR: no image: give --image"),
         (
