@@ -75,7 +75,9 @@ def test_a_page_that_cannot_be_written_is_one_line(
 
 def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     run = Nightly(tmp_path / "runs", lines=3).run(0, TARGETS[0], "basic", {"test_dns": BROKEN_LABEL})
-    program = "import sys; from kola.cli import main; sys.exit(main())"
+    # What runs in the background of a shell ignores Ctrl-C, and so would its child.
+    heed = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{heed}; from kola.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "report", "--serve", str(run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
         assert server.stdout is not None
