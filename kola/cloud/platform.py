@@ -24,7 +24,7 @@ from kola.cloud.userdata import fit
 from kola.errors import ConfigError, KolaError, PlatformError, WaitTimeout
 from kola.platform import Platform, Prepared, Scope
 from kola.retry import Backoff, Caller, CapacityError, MissingError, Verdict
-from kola.spec import MachineSpec
+from kola.spec import Capability, MachineSpec
 from kola.wait import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class CloudPlatform(Platform):
 
     user_data_limit: ClassVar[int]
     types_table: ClassVar[Path]
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.CONSOLE, Capability.EXTRA_DISKS, Capability.HARD_RESET}
+    )
     remote: ClassVar[bool] = True
     sweep_seconds: ClassVar[float] = 900.0
     interval: ClassVar[float] = STATE_SECONDS

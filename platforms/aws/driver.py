@@ -11,7 +11,6 @@ from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
 from kola.retry import CapacityError, MissingError
-from kola.spec import Capability
 from platforms.aws import clients, images
 from platforms.aws.clients import Clients, once, tag_list, tagged
 from platforms.aws.options import Options as AwsOptions
@@ -48,9 +47,6 @@ class Aws(CloudPlatform):
     name: ClassVar[str] = "aws"
     Options: ClassVar[type[Any]] = AwsOptions
     ignition_platform: ClassVar[str] = "aws"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.CONSOLE, Capability.EXTRA_DISKS, Capability.HARD_RESET}
-    )
     user_data_limit: ClassVar[int] = 16384
     types_table: ClassVar[Path] = Path(__file__).with_name("types.toml")
 

@@ -16,7 +16,6 @@ from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
 from kola.retry import Fault
-from kola.spec import Capability
 from platforms.azure import bodies, clients, images, storage
 from platforms.azure.clients import Clients
 from platforms.azure.options import Options as AzureOptions
@@ -57,9 +56,6 @@ class Azure(CloudPlatform):
     name: ClassVar[str] = "azure"
     Options: ClassVar[type[Any]] = AzureOptions
     ignition_platform: ClassVar[str] = "azure"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.CONSOLE, Capability.EXTRA_DISKS, Capability.HARD_RESET}
-    )
     user_data_limit: ClassVar[int] = 65535
     types_table: ClassVar[Path] = Path(__file__).with_name("types.toml")
 

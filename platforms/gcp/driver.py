@@ -15,7 +15,6 @@ from kola.cloud.states import Phase, State
 from kola.cloud.tags import Tags
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
-from kola.spec import Capability
 from platforms.gcp import errors, request
 from platforms.gcp.clients import SECONDS, Clients, new_token, token_of
 from platforms.gcp.images import ARCHITECTURES, FEATURES, Publisher, Reference, Store, object_name
@@ -60,9 +59,6 @@ class Gcp(CloudPlatform):
     name: ClassVar[str] = "gcp"
     Options: ClassVar[type[Any]] = GcpOptions
     ignition_platform: ClassVar[str] = "gcp"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.CONSOLE, Capability.EXTRA_DISKS, Capability.HARD_RESET}
-    )
     user_data_limit: ClassVar[int] = 262144
     types_table: ClassVar[Path] = Path(__file__).with_name("types.toml")
 
