@@ -148,6 +148,7 @@ class Caller:
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter, nothing secret
         self._pace = Pace(sleep)
+        self._turn = threading.local()  # .taken: this thread has it, and has not asked the provider anything since
 
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of an SDK that may be called again: it reads, or says what it makes by a token of its own.
@@ -163,10 +164,20 @@ class Caller:
         """Call a function that names what was made a moment ago and that not every server may know yet."""
         return self._attempt(lambda: function(*args, **kwargs), _name(function), {Fault.TRANSIENT, Fault.MISSING})
 
+    def request(self) -> None:
+        """Wait until a request may be made: an SDK whose functions make several is to call this before each of them.
+
+        The first one within a call has the turn that the call waited for.
+        """
+        if not getattr(self._turn, "taken", False):
+            self._pace.take_turn()
+        self._turn.taken = False
+
     def _attempt(self, call: Callable[[], T], name: str, again: set[Fault]) -> T:
         limit, attempt = Deadline(self._backoff.seconds), 0
         while True:
             self._pace.take_turn()
+            self._turn.taken = True
             try:
                 answer = call()
             except Exception as e:

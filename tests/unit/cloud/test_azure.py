@@ -17,7 +17,7 @@ from azure.core.exceptions import HttpResponseError
 from kola.cloud.tags import Tags, label
 from kola.errors import ConfigError, PlatformError
 from kola.platform import Scope
-from kola.retry import Fault
+from kola.retry import Fault, Verdict
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
 from platforms.azure import storage, vhd
@@ -54,9 +54,26 @@ def action(call: str) -> str:
     return f"Microsoft.{provider}/{name}/{VERBS.get(verb) or f'{verb[0].lower()}{verb[1:]}/action'}"
 
 
+def verdict_on(status: int, code: str, message: str) -> Verdict:
+    """Return what the driver makes of an answer of ARM."""
+
+    class Response:
+        status_code, reason = status, "no"
+        headers: ClassVar[dict[str, str]] = {"Retry-After": "7"}
+        content_type = "application/json"
+
+        def text(self, _encoding: str = "") -> str:
+            return json.dumps({"error": {"code": code, "message": f"{message}\nmore"}})
+
+    verdict = classify(HttpResponseError(response=Response()))  # type: ignore[arg-type]
+    assert verdict is not None
+    return verdict
+
+
 class TestAzure(CloudContract):
     NAME: ClassVar[str] = "azure"
     CREATE: ClassVar[str] = "VirtualMachines.CreateOrUpdate"
+    CALLS: ClassVar[int] = 8  # one more than with a console in which there is something
 
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IDENTITY_HEADER", "wrong")
@@ -64,7 +81,9 @@ class TestAzure(CloudContract):
     def made(self, cloud: Cloud, kind: str, name: str) -> dict[str, Any]:
         """Return the request that made something."""
         front: Any = cloud.rehearsal.front
-        (found,) = (one for one in front.arm.resources.values() if (one.kind.name, one.name) == (kind, name))
+        (found,) = (
+            one for one in front.arm.resources.values() if one.kind.name == kind and one.name.startswith(name)
+        )
         body: dict[str, Any] = found.body
         return body
 
@@ -84,10 +103,14 @@ class TestAzure(CloudContract):
         allowed = set(json.loads(ROLE.read_text())["Actions"])
         called = {action(call) for call in cloud.rehearsal.faults.log if "." in call and "Operations." not in call}
         assert called <= allowed
-        # Needed without a call of their own: disks, what a machine or an interface is joined to, long operations.
+        # Needed without a call of their own: disks, interface and address, what they are joined to, long operations.
         implied = {one for one in allowed if "/join/" in one or "peration" in one}
         spare = {f"Microsoft.Compute/{name}" for name in ("disks/write", "disks/delete", "images/read")}
-        spare |= {f"Microsoft.Network/{name}/delete" for name in ("networkInterfaces", "publicIPAddresses")}
+        spare |= {
+            f"Microsoft.Network/{name}/{verb}"
+            for name in ("networkInterfaces", "publicIPAddresses")
+            for verb in ("write", "delete")
+        }
         assert allowed - called - implied <= spare
 
     def test_the_machine_is_what_was_asked_for(self, cloud: Cloud) -> None:
@@ -311,6 +334,23 @@ class TestRehearsal:
 
 
 @pytest.mark.parametrize(
+    ("status", "code", "throttled"),
+    [
+        (429, "TooManyRequests", True),
+        (429, "OperationNotAllowed", True),
+        (429, "SubscriptionRequestsThrottled", True),
+        (503, "ServerBusy", True),
+        (429, "RetryableErrorDueToAnotherOperation", False),  # of one resource only
+        (500, "InternalServerError", False),
+        (409, "OperationNotAllowed", False),
+    ],
+)
+def test_who_is_called_too_often_says_so(status: int, code: str, throttled: bool) -> None:
+    verdict = verdict_on(status, code, "too many requests")
+    assert (verdict.throttled, verdict.fault) == (throttled, Fault.TRANSIENT)
+
+
+@pytest.mark.parametrize(
     ("status", "code", "message", "fault"),
     [
         (409, "SkuNotAvailable", "", Fault.CAPACITY),
@@ -326,16 +366,7 @@ class TestRehearsal:
     ],
 )
 def test_errors(status: int, code: str, message: str, fault: Fault) -> None:
-    class Response:
-        status_code, reason = status, "no"
-        headers: ClassVar[dict[str, str]] = {"Retry-After": "7"}
-        content_type = "application/json"
-
-        def text(self, _encoding: str = "") -> str:
-            return json.dumps({"error": {"code": code, "message": f"{message}\nmore"}})
-
-    verdict = classify(HttpResponseError(response=Response()))  # type: ignore[arg-type]
-    assert verdict is not None
+    verdict = verdict_on(status, code, message)
     assert (verdict.fault, verdict.retry_after) == (fault, 7.0)
     assert verdict.message == f"{code}: {message or 'more'}"
 
