@@ -67,10 +67,13 @@ class Azure(CloudPlatform):
 
     def __init__(self, options: AzureOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
-        self._clients = Clients(options, self.interval, lambda: self.call.request())
+        self._clients = Clients(options, self.interval, self._before_request)
         self._resources = Resources(self._clients, options.resource_group)
         self._group: str = options.resource_group or f"kola-{context.run_id}"
         self._addresses: dict[str, tuple[str, str]] = {}
+
+    def _before_request(self) -> None:
+        self.call.request()
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of the SDK means."""
@@ -232,8 +235,9 @@ class Azure(CloudPlatform):
         Otherwise it is one that is being deleted, for which there was no room elsewhere.
         """
         found = self._clients.compute.virtual_machines.get(self._group, order.name)
-        size, zones = str(found.hardware_profile.vm_size), found.zones or [""]
-        return (size.lower(), zones) == (order.kind.name.lower(), [order.zone]) and found.provisioning_state != _DELETING
+        size = str(found.hardware_profile.vm_size).lower()
+        same = size == order.kind.name.lower() and (found.zones or [""]) == [order.zone]
+        return same and found.provisioning_state != _DELETING
 
     def terminate(self, machine: str) -> None:
         """Delete it; disks, interface and address go with it."""

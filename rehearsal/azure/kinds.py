@@ -55,7 +55,8 @@ TYPES: Mapping[str, Mapping[str, Type]] = {
                 "virtualMachines",
                 "properties.hardwareProfile.vmSize properties.storageProfile.imageReference.id "
                 "properties.storageProfile.osDisk.createOption properties.networkProfile.networkApiVersion "
-                "properties.networkProfile.networkInterfaceConfigurations properties.osProfile.computerName properties.osProfile.adminUsername",
+                "properties.networkProfile.networkInterfaceConfigurations "
+                "properties.osProfile.computerName properties.osProfile.adminUsername",
                 "hardwareProfile storageProfile osProfile networkProfile diagnosticsProfile priority evictionPolicy "
                 "billingProfile securityProfile userData",
                 actions=("powerOff", "start", "restart", "deallocate", "retrieveBootDiagnosticsData"),

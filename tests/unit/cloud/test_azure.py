@@ -81,9 +81,7 @@ class TestAzure(CloudContract):
     def made(self, cloud: Cloud, kind: str, name: str) -> dict[str, Any]:
         """Return the request that made something."""
         front: Any = cloud.rehearsal.front
-        (found,) = (
-            one for one in front.arm.resources.values() if one.kind.name == kind and one.name.startswith(name)
-        )
+        (found,) = (one for one in front.arm.resources.values() if one.kind.name == kind and one.name.startswith(name))
         body: dict[str, Any] = found.body
         return body
 
@@ -345,7 +343,7 @@ class TestRehearsal:
         (409, "OperationNotAllowed", False),
     ],
 )
-def test_who_is_called_too_often_says_so(status: int, code: str, throttled: bool) -> None:
+def test_who_is_called_too_often_says_so(status: int, code: str, *, throttled: bool) -> None:
     verdict = verdict_on(status, code, "too many requests")
     assert (verdict.throttled, verdict.fault) == (throttled, Fault.TRANSIENT)
 
