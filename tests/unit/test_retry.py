@@ -120,3 +120,25 @@ def test_a_caller_keeps_the_pace_that_it_has_found_until_it_may_go_faster() -> N
     for _ in range(500):
         call(Provider().list_things, "")
     assert call._pace._gap == 0
+
+
+def test_every_request_of_a_call_waits_for_its_turn() -> None:
+    """The first one has that of the call."""
+    slept: list[float] = []
+    call = caller(slept, first=1e-9)
+    throttled = SdkError(Fault.TRANSIENT)
+    throttled.verdict = Verdict(Fault.TRANSIENT, "too often", throttled=True)
+    call(Provider(throttled).list_things, "")
+    waited: list[int] = []
+
+    def pages() -> None:
+        for _ in range(3):
+            call.request()
+            waited.append(len(slept))
+
+    del slept[:]
+    call(pages)
+    assert waited == [1, 2, 3]
+    del slept[:]
+    call.request()  # in no call
+    assert len(slept) == 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -183,6 +181,29 @@ class TestAzure(CloudContract):
         self.sweep(cloud)
         assert cloud.left() == []
 
+    def test_a_machine_whose_answer_was_lost_is_not_made_again(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        faults = cloud.rehearsal.faults
+        faults.clear()
+        faults.inject(Trouble.LOST, self.CREATE)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared):
+            asked = [call for call in faults.log if call.startswith("VirtualMachines.")]
+            assert asked[:3] == [self.CREATE, self.CREATE, "VirtualMachines.Get"]
+            assert len(cloud.rehearsal.host.machines) == 1
+            assert sum("/networkInterfaces/" in one for one in cloud.left()) == 1
+
+    def test_a_machine_of_that_name_elsewhere_has_to_be_gone_first(self, cloud: Cloud) -> None:
+        """It found no room there, and its end takes a while."""
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        front: Any = cloud.rehearsal.front
+        front.effects.unallocatable = 1
+        front.arm.linger = 0.3
+        cloud.rehearsal.faults.inject(Trouble.LOST, "VirtualMachines.Delete")
+        cloud.rehearsal.faults.inject(Trouble.ERROR, self.CREATE, after=1, times=3)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            assert instance.lost() is None
+            assert sum("/networkInterfaces/" in one for one in cloud.left()) == 1
+
     @pytest.mark.parametrize(
         ("options", "problem"),
         [
@@ -259,76 +280,6 @@ class TestAzure(CloudContract):
         stored = cloud.rehearsal.front.blobs.find(f"{name}/kola/large.vhd").path  # type: ignore[attr-defined]
         subprocess.run(["cmp", f"--bytes={1 << 30}", str(disk), str(stored)], check=True)
         assert grown < 128 << 10  # KiB, of the server, too
-
-
-class TestRehearsal:
-    """The endpoint is strict."""
-
-    NAME: ClassVar[str] = "azure"
-
-    def ask(
-        self, cloud: Cloud, method: str, path: str, *, body: Any = None, token: str = "", **more: str
-    ) -> tuple[int, Any]:
-        front: Any = cloud.rehearsal.front
-        headers = {"Authorization": f"Bearer {token or front._token}", **more}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(front.url + path, data, headers, method=method)  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(request) as response:  # noqa: S310
-                return response.status, response.read()
-        except urllib.error.HTTPError as e:
-            with e:
-                text = e.read().decode()
-            return e.code, json.loads(text)["error"]["code"] if text.startswith("{") else e.headers["x-ms-error-code"]
-
-    @pytest.mark.parametrize(
-        ("path", "token", "expected"),
-        [
-            ("/resourcegroups?api-version=2021-04-01", "wrong", (401, "InvalidAuthenticationToken")),
-            ("/resourcegroups", "", (400, "MissingApiVersionParameter")),
-            ("/resourcegroups?api-version=new", "", (400, "MissingApiVersionParameter")),
-            ("/providers/Microsoft.Web/sites?api-version=2021-04-01", "", (404, "InvalidResourceType")),
-            ("/providers/Microsoft.Compute/galleries/x?api-version=2021-04-01", "", (404, "InvalidResourceType")),
-        ],
-    )
-    def test_a_call_that_is_wrong(self, cloud: Cloud, path: str, token: str, expected: tuple[int, str]) -> None:
-        assert self.ask(cloud, "GET", f"/subscriptions/{SUBSCRIPTION}{path}", token=token) == expected
-
-    def test_requests_that_lack_something(self, cloud: Cloud) -> None:
-        version = "?api-version=2024-07-01"
-        group = f"{GROUPS}/g"
-        network = f"{group}/providers/Microsoft.Network"
-        assert self.ask(cloud, "PUT", group + version, body={}) == (400, "InvalidParameter")
-        address = {"location": "x", "sku": {"name": "Standard"}, "properties": {"publicIPAllocationMethod": "Static"}}
-        where = f"{network}/publicIPAddresses/a{version}"
-        assert self.ask(cloud, "PUT", where, body=address) == (404, "ResourceGroupNotFound")
-        assert self.ask(cloud, "PUT", group + version, body={"location": "x"})[0] == 201
-        assert self.ask(cloud, "PUT", where, body={**address, "sku": {}}) == (400, "InvalidParameter")
-        unknown = {**address, "properties": {**address["properties"], "colour": "red"}}  # type: ignore[dict-item]
-        assert self.ask(cloud, "PUT", where, body=unknown) == (400, "InvalidRequestContent")
-        assert self.ask(cloud, "PUT", where, body=address)[0] == 201
-        assert self.ask(cloud, "GET", where.replace("resourceGroups", "RESOURCEGROUPS"))[0] == 200
-        config = {"name": "main", "properties": {"subnet": {"id": f"{network}/virtualNetworks/none/subnets/s"}}}
-        nic = {"location": "x", "properties": {"ipConfigurations": [config]}}
-        assert self.ask(cloud, "PUT", f"{network}/networkInterfaces/n{version}", body=nic) == (
-            400,
-            "InvalidResourceReference",
-        )
-
-    def test_storage_wants_signatures(self, cloud: Cloud) -> None:
-        driver: Any = cloud.driver(worker="main")
-        driver._make_group("g", tags())
-        account = storage.make_account(driver._clients, "g", storage.account_name("t"), "westeurope", tags())
-        account.blob("a b/c").upload_blob(b"hello")
-        path = account.readable("a b/c").removeprefix(cloud.rehearsal.front.url)
-        assert self.ask(cloud, "GET", path) == (200, b"hello")
-        assert self.ask(cloud, "GET", path.replace("sig=", "sig=A")) == (403, "AuthenticationFailed")
-        assert self.ask(cloud, "DELETE", path) == (403, "AuthenticationFailed")
-        assert self.ask(cloud, "GET", path.partition("?")[0]) == (403, "AuthenticationFailed")
-        front: Any = cloud.rehearsal.front
-        front.blobs.accounts[account.name].key = "AAAA"
-        with pytest.raises(Exception, match="AuthenticationFailed"):
-            account.blob("a b/c").delete_blob()
 
 
 @pytest.mark.parametrize(
