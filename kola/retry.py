@@ -97,6 +97,7 @@ class Pace:
 
     _FIRST, _MOST, _GROWTH, _DECAY = 0.02, 5.0, 1.5, 0.98
     _REACTION = 0.2  # seconds: those turned away together are one sign
+    _LONGEST = 60.0  # seconds: all wait for what one was told; it may have been meant for calls of one sort
 
     def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._sleep = sleep
@@ -111,11 +112,12 @@ class Pace:
         with self._turn:
             if (wait := self._next - self._clock()) > 0:
                 self._sleep(wait)
-            self._next = self._clock() + self._gap
+            self._next = max(self._next, self._clock() + self._gap)
 
-    def turned_away(self) -> None:
-        """Take note that a call was one too many."""
+    def turned_away(self, retry_after: float = 0.0) -> None:
+        """Take note that a call was one too many, and that no other may be made for so many seconds."""
         now = self._clock()
+        self._next = max(self._next, now + min(retry_after, self._LONGEST))
         if now - self._changed >= self._REACTION:
             self._gap = min(max(self._gap * self._GROWTH, self._FIRST), self._MOST)
             self._changed = now
@@ -185,7 +187,7 @@ class Caller:
                 if verdict is None:
                     raise
                 if verdict.throttled:
-                    self._pace.turned_away()
+                    self._pace.turned_away(verdict.retry_after)
                 wait = self._backoff.pause(attempt, verdict, self._rng)
                 attempt += 1
                 if verdict.fault not in again or wait > limit.remaining:
