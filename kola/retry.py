@@ -97,6 +97,7 @@ class Pace:
 
     _FIRST, _MOST, _GROWTH, _DECAY = 0.02, 5.0, 1.5, 0.98
     _REACTION = 0.2  # seconds: those turned away together are one sign
+    _LONGEST = 60.0  # seconds: all wait for what one was told; it may have been meant for calls of one sort
 
     def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._sleep = sleep
@@ -111,11 +112,12 @@ class Pace:
         with self._turn:
             if (wait := self._next - self._clock()) > 0:
                 self._sleep(wait)
-            self._next = self._clock() + self._gap
+            self._next = max(self._next, self._clock() + self._gap)
 
-    def turned_away(self) -> None:
-        """Take note that a call was one too many."""
+    def turned_away(self, retry_after: float = 0.0) -> None:
+        """Take note that a call was one too many, and that no other may be made for so many seconds."""
         now = self._clock()
+        self._next = max(self._next, now + min(retry_after, self._LONGEST))
         if now - self._changed >= self._REACTION:
             self._gap = min(max(self._gap * self._GROWTH, self._FIRST), self._MOST)
             self._changed = now
@@ -148,6 +150,7 @@ class Caller:
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter, nothing secret
         self._pace = Pace(sleep)
+        self._turn = threading.local()  # .taken: this thread has it, and has not asked the provider anything since
 
     def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function of an SDK that may be called again: it reads, or says what it makes by a token of its own.
@@ -163,10 +166,20 @@ class Caller:
         """Call a function that names what was made a moment ago and that not every server may know yet."""
         return self._attempt(lambda: function(*args, **kwargs), _name(function), {Fault.TRANSIENT, Fault.MISSING})
 
+    def request(self) -> None:
+        """Wait until a request may be made: an SDK whose functions make several is to call this before each of them.
+
+        The first one within a call has the turn that the call waited for.
+        """
+        if not getattr(self._turn, "taken", False):
+            self._pace.take_turn()
+        self._turn.taken = False
+
     def _attempt(self, call: Callable[[], T], name: str, again: set[Fault]) -> T:
         limit, attempt = Deadline(self._backoff.seconds), 0
         while True:
             self._pace.take_turn()
+            self._turn.taken = True
             try:
                 answer = call()
             except Exception as e:
@@ -174,7 +187,7 @@ class Caller:
                 if verdict is None:
                     raise
                 if verdict.throttled:
-                    self._pace.turned_away()
+                    self._pace.turned_away(verdict.retry_after)
                 wait = self._backoff.pause(attempt, verdict, self._rng)
                 attempt += 1
                 if verdict.fault not in again or wait > limit.remaining:

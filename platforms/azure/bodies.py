@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _MOST_DISKS = 16
 _USER = "core"
+_NETWORK_API = "2022-11-01"
+"""The newest that a machine's interface may be described in."""
 
 
 def security_group(location: str, tags: dict[str, str], allow_from: str) -> dict[str, Any]:
@@ -37,44 +39,40 @@ def network(location: str, tags: dict[str, str], subnet: str) -> dict[str, Any]:
     return {"location": location, "tags": tags, "properties": {"addressSpace": space, "subnets": subnets}}
 
 
-def address(location: str, order: Order) -> dict[str, Any]:
-    """Return a public address; it goes with its machine."""
-    return {
-        "location": location,
-        "tags": order.tags.as_labels(),
-        "sku": {"name": "Standard"},
-        "properties": {
-            "publicIPAllocationMethod": "Static",
-            "publicIPAddressVersion": "IPv4",
-            "deleteOption": "Delete",
-        },
-    }
-
-
-def interface(location: str, order: Order, subnet: str, group: str, public: str) -> dict[str, Any]:
-    """Return a network interface.
+def interface(order: Order, subnet: str, group: str, *, public: bool) -> dict[str, Any]:
+    """Return the network interface that is made with a machine, with a public address or without; both go with it.
 
     Args:
-        location: where.
-        order: for which machine.
+        order: the machine.
         subnet: id.
         group: id of the security group.
-        public: id of the public address; empty for none.
+        public: with a public address.
     """
-    config: dict[str, Any] = {"subnet": {"id": subnet}, "privateIPAllocationMethod": "Dynamic"}
+    config: dict[str, Any] = {"primary": True, "subnet": {"id": subnet}}
     if public:
-        config["publicIPAddress"] = {"id": public, "properties": {"deleteOption": "Delete"}}
+        config["publicIPAddressConfiguration"] = {
+            "name": order.name,
+            "tags": order.tags.as_labels(),
+            "sku": {"name": "Standard", "tier": "Regional"},
+            "properties": {
+                "publicIPAllocationMethod": "Static",
+                "publicIPAddressVersion": "IPv4",
+                "deleteOption": "Delete",
+            },
+        }
     return {
-        "location": location,
+        "name": order.name,
         "tags": order.tags.as_labels(),
         "properties": {
+            "primary": True,
+            "deleteOption": "Delete",
             "ipConfigurations": [{"name": "main", "properties": config}],
             "networkSecurityGroup": {"id": group},
         },
     }
 
 
-def machine(location: str, order: Order, options: Options, nic: str, ssh_key: str) -> dict[str, Any]:
+def machine(location: str, order: Order, options: Options, nic: dict[str, Any], ssh_key: str) -> dict[str, Any]:
     """Return a machine.
 
     The config goes as custom data and not as user data: nobody can read it back, neither through the API nor, without
@@ -84,7 +82,7 @@ def machine(location: str, order: Order, options: Options, nic: str, ssh_key: st
         location: where.
         order: what it has to be.
         options: of the platform.
-        nic: id of its network interface.
+        nic: its network interface.
         ssh_key: a public key; Azure insists on one.
 
     Raises:
@@ -104,9 +102,7 @@ def machine(location: str, order: Order, options: Options, nic: str, ssh_key: st
             },
             "allowExtensionOperations": False,
         },
-        "networkProfile": {
-            "networkInterfaces": [{"id": nic, "properties": {"primary": True, "deleteOption": "Delete"}}],
-        },
+        "networkProfile": {"networkApiVersion": _NETWORK_API, "networkInterfaceConfigurations": [nic]},
         "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
     }
     if options.spot:

@@ -27,6 +27,8 @@ from kola.errors import ConfigError
 from kola.retry import Fault, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from azure.core.credentials import TokenCredential
     from azure.core.pipeline import PipelineRequest
 
@@ -46,9 +48,13 @@ _BUSY = {
     *("Canceled", "OperationPreempted", "InternalServerError", "NetworkingInternalOperationError"),
 }
 """Gone after a while: also what still depends on something that is being deleted."""
+_THROTTLED = {"TooManyRequests", "ServerBusy"}
+_BUSY_WITH_IT = {"RetryableError", "RetryableErrorDueToAnotherOperation", "AnotherOperationInProgress"}
+"""Said with the status of a throttled call, but about one resource."""
 _GONE = {"InvalidResourceReference", "ReferencedResourceNotFound", "ResourceNotFound", "ParentResourceNotFound"}
 _NEVER = {"SubscriptionNotFound", "InvalidSubscriptionId", "PropertyChangeNotAllowed", "ScopeLocked"}
-_LATER = {408, 429}
+_TOO_OFTEN = 429
+_LATER = {408, 412, _TOO_OFTEN}  # 412: of that name there is another one, which is being deleted
 _MISSING = 404
 _SERVER = 500
 
@@ -66,7 +72,8 @@ def classify(error: Exception) -> Verdict | None:
         headers: Any = getattr(error.response, "headers", {})
         wait = headers.get("Retry-After", "")
         seconds = float(wait) if wait.isdecimal() else 0.0
-        return Verdict(_fault(code, message, status), f"{code}: {_line(message)}", seconds)
+        throttled = code in _THROTTLED or (status == _TOO_OFTEN and code not in _BUSY_WITH_IT)
+        return Verdict(_fault(code, message, status), f"{code}: {_line(message)}", seconds, throttled)
     if isinstance(error, ServiceRequestError | ServiceResponseError):
         return Verdict(Fault.TRANSIENT, f"no connection: {_line(str(error))}")
     if isinstance(error, AzureError):
@@ -116,12 +123,14 @@ class Clients:
     Args:
         options: of the platform.
         interval: seconds between two looks at an operation.
+        pace: waits until a request may be made; called before each.
 
     Raises:
         ConfigError: no subscription, or an endpoint to which no token may go.
     """
 
-    def __init__(self, options: Options, interval: float) -> None:
+    def __init__(self, options: Options, interval: float, pace: Callable[[], None]) -> None:
+        self.before_each: dict[str, Any] = {"raw_request_hook": lambda _: pace()}
         self.subscription = options.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID", "")
         if not self.subscription:
             raise ConfigError("platform azure: no subscription: -P subscription=ID or AZURE_SUBSCRIPTION_ID")
@@ -133,6 +142,7 @@ class Clients:
             "base_url": options.endpoint or None,
             "polling_interval": interval,
             "retry_total": 0,
+            **self.before_each,
         }
         where = urlsplit(options.endpoint)
         if where.scheme == "http":

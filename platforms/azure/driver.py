@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobClient
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
-from kola.retry import Fault
 from platforms.azure import bodies, clients, images, storage
 from platforms.azure.clients import Clients
 from platforms.azure.options import Options as AzureOptions
@@ -43,6 +43,8 @@ _PHASES = {
     "deallocating": Phase.PENDING,
     "deallocated": Phase.STOPPED,
 }
+_NOT_MISSING = 412
+_DELETING = "Deleting"
 _SUBNET = "machines"
 _CONTROLLER = "main"
 
@@ -61,11 +63,13 @@ class Azure(CloudPlatform):
 
     def __init__(self, options: AzureOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
-        self._clients = Clients(options, self.interval)
+        self._clients = Clients(options, self.interval, self._before_request)
         self._resources = Resources(self._clients, options.resource_group)
         self._group: str = options.resource_group or f"kola-{context.run_id}"
         self._addresses: dict[str, tuple[str, str]] = {}
-        self._made: set[tuple[str, str]] = set()
+
+    def _before_request(self) -> None:
+        self.call.request()
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of the SDK means."""
@@ -206,29 +210,30 @@ class Azure(CloudPlatform):
         return self._offers.get(kind.name, [])
 
     def create(self, order: Order) -> str:
-        """Make address, interface and machine, of which none is made twice when this is called again."""
-        group, name, network = self._group, order.name, self._clients.network
-        machine = self._id("Microsoft.Compute/virtualMachines", name)
-        nic = self._id("Microsoft.Network/networkInterfaces", name)
-        public = self._id("Microsoft.Network/publicIPAddresses", name) if self.options.address == "public" else ""
+        """Make machine, interface and address: one call, and nothing twice when this is called again."""
+        subnet, group = self._subnet, self._security_group
+        nic = bodies.interface(order, subnet, group, public=self.options.address == "public")
         request = bodies.machine(self._location, order, self.options, nic, self._ssh_key)
+        machine = self._id("Microsoft.Compute/virtualMachines", order.name).lower()
+        self._addresses.pop(machine, None)
         try:
-            if public and (order.token, public) not in self._made:
-                body = bodies.address(self._location, order)
-                network.public_ip_addresses.begin_create_or_update(group, name, body).result()
-                self._made.add((order.token, public))
-            if (order.token, nic) not in self._made:
-                body = bodies.interface(self._location, order, self._subnet, self._security_group, public)
-                network.network_interfaces.begin_create_or_update(group, name, body).result()
-                self._made.add((order.token, nic))
-            self._clients.compute.virtual_machines.begin_create_or_update(group, name, request, polling=False)
-        except HttpResponseError as e:  # the end of a machine before it, elsewhere, may have taken them along
-            verdict = clients.classify(e)
-            if verdict is not None and verdict.fault is Fault.MISSING:
-                self._made -= {(order.token, nic), (order.token, public)}
-            raise
-        self._addresses.pop(machine.lower(), None)
-        return machine.lower()
+            self._clients.compute.virtual_machines.begin_create_or_update(
+                self._group, order.name, request, match_condition=MatchConditions.IfMissing, polling=False
+            )
+        except HttpResponseError as e:
+            if e.status_code != _NOT_MISSING or not self._made(order):
+                raise
+        return machine
+
+    def _made(self, order: Order) -> bool:
+        """Tell whether the machine of that name is this one, made by an attempt whose answer was lost.
+
+        Otherwise it is one that is being deleted, for which there was no room elsewhere.
+        """
+        found = self._clients.compute.virtual_machines.get(self._group, order.name)
+        size = str(found.hardware_profile.vm_size).lower()
+        same = size == order.kind.name.lower() and (found.zones or [""]) == [order.zone]
+        return same and found.provisioning_state != _DELETING
 
     def terminate(self, machine: str) -> None:
         """Delete it; disks, interface and address go with it."""
@@ -243,13 +248,17 @@ class Azure(CloudPlatform):
         self._clients.compute.virtual_machines.begin_start(*names_in(machine), polling=False)
 
     def states(self) -> Mapping[str, State]:
-        """Return the states of the run's machines: one call for all, two more while addresses are unknown."""
+        """Return the states of the run's machines: one list for all, others while one runs whose address is unknown."""
         prefix = self._id("Microsoft.Compute/virtualMachines", f"kola-{self.context.run_id}-").lower()
         listed = self._clients.compute.virtual_machines.list_all(status_only="true")
-        found = {str(one.id).lower(): one for one in listed if str(one.id).lower().startswith(prefix)}
-        if found.keys() - self._addresses.keys():
+        found = {str(one.id).lower(): _state(one) for one in listed if str(one.id).lower().startswith(prefix)}
+        running = {one for one, state in found.items() if state.phase is Phase.RUNNING}
+        if running - self._addresses.keys():
             self._read_addresses()
-        return {one: _state(machine, *self._addresses.get(one, ("", ""))) for one, machine in found.items()}
+        for one in running & self._addresses.keys():
+            public, private = self._addresses[one]
+            found[one] = replace(found[one], public=public, private=private)
+        return found
 
     def read_console(self, machine: str) -> str:
         """Return what boot diagnostics have of the serial console."""
@@ -257,7 +266,7 @@ class Azure(CloudPlatform):
         where = read(*names_in(machine)).serial_console_log_blob_uri
         if not where:
             return ""
-        with BlobClient.from_blob_url(where, retry_total=0) as blob:
+        with BlobClient.from_blob_url(where, retry_total=0, **self._clients.before_each) as blob:
             data: bytes = blob.download_blob().readall()
         return data.decode(errors="replace")
 
@@ -266,15 +275,16 @@ class Azure(CloudPlatform):
         return self._resources.kinds()
 
     def _read_addresses(self) -> None:
-        network = self._clients.network
-        public = {str(one.id).lower(): one.ip_address for one in network.public_ip_addresses.list(self._group)}
+        network, public = self._clients.network, self.options.address == "public"
+        outside = network.public_ip_addresses.list(self._group) if public else ()
+        addresses = {str(one.id).lower(): one.ip_address for one in outside}
         for nic in network.network_interfaces.list(self._group):
             if nic.virtual_machine is None or not nic.ip_configurations:
                 continue
             config = nic.ip_configurations[0]
-            outside = public.get(str(config.public_ip_address.id).lower()) if config.public_ip_address else ""
-            if outside is not None and config.private_ip_address:
-                self._addresses[str(nic.virtual_machine.id).lower()] = (outside, config.private_ip_address)
+            theirs = addresses.get(str(config.public_ip_address.id).lower()) if config.public_ip_address else None
+            if config.private_ip_address and (theirs or not public):
+                self._addresses[str(nic.virtual_machine.id).lower()] = (theirs or "", config.private_ip_address)
 
     def _id(self, kind: str, name: str) -> str:
         return f"/subscriptions/{self._clients.subscription}/resourceGroups/{self._group}/providers/{kind}/{name}"
@@ -295,7 +305,7 @@ class Azure(CloudPlatform):
         return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
-def _state(machine: Any, public: str, private: str) -> State:
+def _state(machine: Any) -> State:
     """Make a state of what the instance view says.
 
     Power counts: Azure calls a machine that runs failed, too, whose system does not report to it.
@@ -310,4 +320,4 @@ def _state(machine: Any, public: str, private: str) -> State:
     if provisioning.lower() == "failed" and power != "running":
         text = f"{why[0] if why else 'failed'}: {reason or 'no message'}"
         return State(Phase.GONE, reason=text, no_room=bool(why) and clients.no_room(why[0]))
-    return State(_PHASES.get(power, Phase.PENDING), public=public, private=private)
+    return State(_PHASES.get(power, Phase.PENDING))

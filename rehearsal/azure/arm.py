@@ -169,6 +169,8 @@ class Arm:
         validate(kind, body)
         if found is not None and found.gone_at is not None:
             raise ArmError(409, "Conflict", f"{found.name} is being deleted")
+        if found is not None and request.headers.get("If-None-Match") == "*":
+            raise ArmError(412, "PreconditionFailed", f"{found.name} is there")
         for identity in references(body):
             known = self.resources.get("/".join(identity.split("/")[:9])) or self.resources.get(identity)
             if known is None or known.gone_at is not None:
@@ -182,7 +184,7 @@ class Arm:
                 raise
             state = {"provisioningState": "Creating"}
         else:
-            self._effects.changed(found, body)
+            self._effects.changed(found)
             made, state = found, {}
             found.body["tags"] = body.get("tags", {})
         if kind is GROUP:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kola.errors import ConfigError, PlatformError
 from platforms.qemu.disks import qemu_img
-from rehearsal.azure import metadata
+from rehearsal.azure import metadata, network
 from rehearsal.azure.blobs import Account, Blobs
 from rehearsal.azure.kinds import SIZES, TYPES, ZONES, ArmError
 
@@ -55,14 +55,14 @@ class Effects:
         elif one.kind.name == "publicIPAddresses" and one.body["sku"]["name"] != "Standard":
             raise ArmError(400, "InvalidParameter", "Basic public IP addresses are retired")
 
-    def changed(self, one: Resource, body: dict[str, Any]) -> None:
+    def changed(self, one: Resource) -> None:
         """See whether a request for what is there already may be.
 
         Raises:
             ArmError: it would change what cannot be changed.
         """
-        if one.kind.name == "virtualMachines" and (one.failure or _fixed(one.body) != _fixed(body)):
-            raise ArmError(409, "PropertyChangeNotAllowed", f"{one.name} is there and is another machine")
+        if one.kind.name == "virtualMachines":
+            raise ArmError(409, "PropertyChangeNotAllowed", f"{one.name} is there, with an interface that it keeps")
 
     def removed(self, one: Resource, arm: Arm) -> None:
         """Do what follows from the end of a resource."""
@@ -92,12 +92,10 @@ class Effects:
             raise ArmError(400, "InvalidParameter", f"Custom data must not exceed {_MOST_DATA} bytes")
         if not linux.get("ssh", {}).get("publicKeys") and "adminPassword" not in properties["osProfile"]:
             raise ArmError(400, "InvalidParameter", "osProfile: a password or an SSH key is required")
-        nics = {nic["id"].lower() for nic in properties["networkProfile"]["networkInterfaces"]}
-        for other in arm.resources.values():
-            if other is not one and other.kind is one.kind and nics & other.refers:
-                raise ArmError(400, "NicInUse", f"a network interface is used by {other.id}")
+        network.validate(properties["networkProfile"])
         if self.unallocatable > 0:
             self.unallocatable -= 1
+            network.attach(one, arm)
             one.failure = "AllocationFailed"
             return
         disks = properties["storageProfile"].get("dataDisks", [])
@@ -126,8 +124,7 @@ class Effects:
             body = {"location": one.body["location"], "tags": dict(one.body.get("tags", {}))}
             made = arm.make(TYPES["Microsoft.Compute"]["disks"], f"{base}/Microsoft.Compute/disks/{disk['name']}", body)
             one.refers.add(made.key)
-        for public in _addresses(nics, arm):
-            arm.resources[public].body["properties"]["ipAddress"] = machine.address
+        network.attach(one, arm, machine.address)
 
     def _version(self, one: Resource) -> None:
         """Make an image of a VHD in a page blob, which has to be as Azure wants it."""
@@ -214,35 +211,9 @@ class Effects:
         return [{"code": "ProvisioningState/succeeded"}, {"code": f"PowerState/{power}"}]
 
 
-def _fixed(body: dict[str, Any]) -> tuple[Any, ...]:
-    properties = body["properties"]
-    return (
-        body.get("zones"),
-        properties["hardwareProfile"],
-        properties["osProfile"],
-        properties["networkProfile"],
-    )
-
-
-def _addresses(nics: set[str], arm: Arm) -> list[str]:
-    """Return the ids of the public addresses of interfaces."""
-    refers: set[str] = set().union(*(arm.resources[nic].refers for nic in nics if nic in arm.resources))
-    return [one for one in refers if "/publicipaddresses/" in one and one in arm.resources]
-
-
 def _goes_along(one: Resource, arm: Arm) -> list[str]:
     """Return what the end of a machine takes along, by the ``deleteOption`` of each; innermost last."""
     properties = one.body["properties"]
-    nics = [
-        nic["id"].lower()
-        for nic in properties["networkProfile"]["networkInterfaces"]
-        if nic.get("properties", {}).get("deleteOption") == "Delete"
-    ]
-    publics = [
-        public
-        for public in _addresses(set(nics), arm)
-        if arm.resources[public].body["properties"].get("deleteOption") == "Delete"
-    ]
     storage = properties["storageProfile"]
     base = one.key.split("/microsoft.compute/", maxsplit=1)[0]
     disks = [
@@ -250,4 +221,4 @@ def _goes_along(one: Resource, arm: Arm) -> list[str]:
         for disk in (storage["osDisk"], *storage.get("dataDisks", []))
         if disk.get("deleteOption") == "Delete"
     ]
-    return [*disks, *nics, *publics]
+    return [*disks, *network.goes_along(one, arm)]

@@ -54,7 +54,8 @@ TYPES: Mapping[str, Mapping[str, Type]] = {
             _type(
                 "virtualMachines",
                 "properties.hardwareProfile.vmSize properties.storageProfile.imageReference.id "
-                "properties.storageProfile.osDisk.createOption properties.networkProfile.networkInterfaces "
+                "properties.storageProfile.osDisk.createOption properties.networkProfile.networkApiVersion "
+                "properties.networkProfile.networkInterfaceConfigurations "
                 "properties.osProfile.computerName properties.osProfile.adminUsername",
                 "hardwareProfile storageProfile osProfile networkProfile diagnosticsProfile priority evictionPolicy "
                 "billingProfile securityProfile userData",

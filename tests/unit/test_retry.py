@@ -120,3 +120,40 @@ def test_a_caller_keeps_the_pace_that_it_has_found_until_it_may_go_faster() -> N
     for _ in range(500):
         call(Provider().list_things, "")
     assert call._pace._gap == 0
+
+
+@pytest.mark.parametrize(("told", "waits"), [(7.0, 7.0), (3600.0, 60.0)])
+def test_what_one_is_told_to_wait_all_wait(told: float, waits: float) -> None:
+    now, slept = 100.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    pace = Pace(sleep, lambda: now)
+    pace.take_turn()
+    pace.turned_away(told)
+    pace.take_turn()
+    pace.take_turn()
+    assert slept == pytest.approx([waits, 0.02])
+
+
+def test_every_request_of_a_call_waits_for_its_turn() -> None:
+    """The first one has that of the call."""
+    slept: list[float] = []
+    call = caller([])
+    call._pace = Pace(slept.append, lambda: 0.0)  # the clock stands still: whoever has to wait sleeps
+    call._pace.turned_away()
+    call._pace.take_turn()
+    waited: list[int] = []
+
+    def pages() -> None:
+        for _ in range(3):
+            call.request()
+            waited.append(len(slept))
+
+    call(pages)
+    assert waited == [1, 2, 3]
+    call.request()  # in no call
+    assert len(slept) == 4

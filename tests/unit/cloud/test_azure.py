@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +15,7 @@ from azure.core.exceptions import HttpResponseError
 from kola.cloud.tags import Tags, label
 from kola.errors import ConfigError, PlatformError
 from kola.platform import Scope
-from kola.retry import Fault
+from kola.retry import Fault, Verdict
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
 from platforms.azure import storage, vhd
@@ -54,9 +52,26 @@ def action(call: str) -> str:
     return f"Microsoft.{provider}/{name}/{VERBS.get(verb) or f'{verb[0].lower()}{verb[1:]}/action'}"
 
 
+def verdict_on(status: int, code: str, message: str) -> Verdict:
+    """Return what the driver makes of an answer of ARM."""
+
+    class Response:
+        status_code, reason = status, "no"
+        headers: ClassVar[dict[str, str]] = {"Retry-After": "7"}
+        content_type = "application/json"
+
+        def text(self, _encoding: str = "") -> str:
+            return json.dumps({"error": {"code": code, "message": f"{message}\nmore"}})
+
+    verdict = classify(HttpResponseError(response=Response()))  # type: ignore[arg-type]
+    assert verdict is not None
+    return verdict
+
+
 class TestAzure(CloudContract):
     NAME: ClassVar[str] = "azure"
     CREATE: ClassVar[str] = "VirtualMachines.CreateOrUpdate"
+    CALLS: ClassVar[int] = 8  # one more than with a console in which there is something
 
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("IDENTITY_HEADER", "wrong")
@@ -64,7 +79,7 @@ class TestAzure(CloudContract):
     def made(self, cloud: Cloud, kind: str, name: str) -> dict[str, Any]:
         """Return the request that made something."""
         front: Any = cloud.rehearsal.front
-        (found,) = (one for one in front.arm.resources.values() if (one.kind.name, one.name) == (kind, name))
+        (found,) = (one for one in front.arm.resources.values() if one.kind.name == kind and one.name.startswith(name))
         body: dict[str, Any] = found.body
         return body
 
@@ -84,10 +99,14 @@ class TestAzure(CloudContract):
         allowed = set(json.loads(ROLE.read_text())["Actions"])
         called = {action(call) for call in cloud.rehearsal.faults.log if "." in call and "Operations." not in call}
         assert called <= allowed
-        # Needed without a call of their own: disks, what a machine or an interface is joined to, long operations.
+        # Needed without a call of their own: disks, interface and address, what they are joined to, long operations.
         implied = {one for one in allowed if "/join/" in one or "peration" in one}
         spare = {f"Microsoft.Compute/{name}" for name in ("disks/write", "disks/delete", "images/read")}
-        spare |= {f"Microsoft.Network/{name}/delete" for name in ("networkInterfaces", "publicIPAddresses")}
+        spare |= {
+            f"Microsoft.Network/{name}/{verb}"
+            for name in ("networkInterfaces", "publicIPAddresses")
+            for verb in ("write", "delete")
+        }
         assert allowed - called - implied <= spare
 
     def test_the_machine_is_what_was_asked_for(self, cloud: Cloud) -> None:
@@ -161,6 +180,29 @@ class TestAzure(CloudContract):
             pass
         self.sweep(cloud)
         assert cloud.left() == []
+
+    def test_a_machine_whose_answer_was_lost_is_not_made_again(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        faults = cloud.rehearsal.faults
+        faults.clear()
+        faults.inject(Trouble.LOST, self.CREATE)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared):
+            asked = [call for call in faults.log if call.startswith("VirtualMachines.")]
+            assert asked[:3] == [self.CREATE, self.CREATE, "VirtualMachines.Get"]
+            assert len(cloud.rehearsal.host.machines) == 1
+            assert sum("/networkInterfaces/" in one for one in cloud.left()) == 1
+
+    def test_a_machine_of_that_name_elsewhere_has_to_be_gone_first(self, cloud: Cloud) -> None:
+        """It found no room there, and its end takes a while."""
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        front: Any = cloud.rehearsal.front
+        front.effects.unallocatable = 1
+        front.arm.linger = 0.3
+        cloud.rehearsal.faults.inject(Trouble.LOST, "VirtualMachines.Delete")
+        cloud.rehearsal.faults.inject(Trouble.ERROR, self.CREATE, after=1, times=3)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            assert instance.lost() is None
+            assert sum("/networkInterfaces/" in one for one in cloud.left()) == 1
 
     @pytest.mark.parametrize(
         ("options", "problem"),
@@ -240,74 +282,21 @@ class TestAzure(CloudContract):
         assert grown < 128 << 10  # KiB, of the server, too
 
 
-class TestRehearsal:
-    """The endpoint is strict."""
-
-    NAME: ClassVar[str] = "azure"
-
-    def ask(
-        self, cloud: Cloud, method: str, path: str, *, body: Any = None, token: str = "", **more: str
-    ) -> tuple[int, Any]:
-        front: Any = cloud.rehearsal.front
-        headers = {"Authorization": f"Bearer {token or front._token}", **more}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(front.url + path, data, headers, method=method)  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(request) as response:  # noqa: S310
-                return response.status, response.read()
-        except urllib.error.HTTPError as e:
-            with e:
-                text = e.read().decode()
-            return e.code, json.loads(text)["error"]["code"] if text.startswith("{") else e.headers["x-ms-error-code"]
-
-    @pytest.mark.parametrize(
-        ("path", "token", "expected"),
-        [
-            ("/resourcegroups?api-version=2021-04-01", "wrong", (401, "InvalidAuthenticationToken")),
-            ("/resourcegroups", "", (400, "MissingApiVersionParameter")),
-            ("/resourcegroups?api-version=new", "", (400, "MissingApiVersionParameter")),
-            ("/providers/Microsoft.Web/sites?api-version=2021-04-01", "", (404, "InvalidResourceType")),
-            ("/providers/Microsoft.Compute/galleries/x?api-version=2021-04-01", "", (404, "InvalidResourceType")),
-        ],
-    )
-    def test_a_call_that_is_wrong(self, cloud: Cloud, path: str, token: str, expected: tuple[int, str]) -> None:
-        assert self.ask(cloud, "GET", f"/subscriptions/{SUBSCRIPTION}{path}", token=token) == expected
-
-    def test_requests_that_lack_something(self, cloud: Cloud) -> None:
-        version = "?api-version=2024-07-01"
-        group = f"{GROUPS}/g"
-        network = f"{group}/providers/Microsoft.Network"
-        assert self.ask(cloud, "PUT", group + version, body={}) == (400, "InvalidParameter")
-        address = {"location": "x", "sku": {"name": "Standard"}, "properties": {"publicIPAllocationMethod": "Static"}}
-        where = f"{network}/publicIPAddresses/a{version}"
-        assert self.ask(cloud, "PUT", where, body=address) == (404, "ResourceGroupNotFound")
-        assert self.ask(cloud, "PUT", group + version, body={"location": "x"})[0] == 201
-        assert self.ask(cloud, "PUT", where, body={**address, "sku": {}}) == (400, "InvalidParameter")
-        unknown = {**address, "properties": {**address["properties"], "colour": "red"}}  # type: ignore[dict-item]
-        assert self.ask(cloud, "PUT", where, body=unknown) == (400, "InvalidRequestContent")
-        assert self.ask(cloud, "PUT", where, body=address)[0] == 201
-        assert self.ask(cloud, "GET", where.replace("resourceGroups", "RESOURCEGROUPS"))[0] == 200
-        config = {"name": "main", "properties": {"subnet": {"id": f"{network}/virtualNetworks/none/subnets/s"}}}
-        nic = {"location": "x", "properties": {"ipConfigurations": [config]}}
-        assert self.ask(cloud, "PUT", f"{network}/networkInterfaces/n{version}", body=nic) == (
-            400,
-            "InvalidResourceReference",
-        )
-
-    def test_storage_wants_signatures(self, cloud: Cloud) -> None:
-        driver: Any = cloud.driver(worker="main")
-        driver._make_group("g", tags())
-        account = storage.make_account(driver._clients, "g", storage.account_name("t"), "westeurope", tags())
-        account.blob("a b/c").upload_blob(b"hello")
-        path = account.readable("a b/c").removeprefix(cloud.rehearsal.front.url)
-        assert self.ask(cloud, "GET", path) == (200, b"hello")
-        assert self.ask(cloud, "GET", path.replace("sig=", "sig=A")) == (403, "AuthenticationFailed")
-        assert self.ask(cloud, "DELETE", path) == (403, "AuthenticationFailed")
-        assert self.ask(cloud, "GET", path.partition("?")[0]) == (403, "AuthenticationFailed")
-        front: Any = cloud.rehearsal.front
-        front.blobs.accounts[account.name].key = "AAAA"
-        with pytest.raises(Exception, match="AuthenticationFailed"):
-            account.blob("a b/c").delete_blob()
+@pytest.mark.parametrize(
+    ("status", "code", "throttled"),
+    [
+        (429, "TooManyRequests", True),
+        (429, "OperationNotAllowed", True),
+        (429, "SubscriptionRequestsThrottled", True),
+        (503, "ServerBusy", True),
+        (429, "RetryableErrorDueToAnotherOperation", False),  # of one resource only
+        (500, "InternalServerError", False),
+        (409, "OperationNotAllowed", False),
+    ],
+)
+def test_who_is_called_too_often_says_so(status: int, code: str, *, throttled: bool) -> None:
+    verdict = verdict_on(status, code, "too many requests")
+    assert (verdict.throttled, verdict.fault) == (throttled, Fault.TRANSIENT)
 
 
 @pytest.mark.parametrize(
@@ -326,16 +315,7 @@ class TestRehearsal:
     ],
 )
 def test_errors(status: int, code: str, message: str, fault: Fault) -> None:
-    class Response:
-        status_code, reason = status, "no"
-        headers: ClassVar[dict[str, str]] = {"Retry-After": "7"}
-        content_type = "application/json"
-
-        def text(self, _encoding: str = "") -> str:
-            return json.dumps({"error": {"code": code, "message": f"{message}\nmore"}})
-
-    verdict = classify(HttpResponseError(response=Response()))  # type: ignore[arg-type]
-    assert verdict is not None
+    verdict = verdict_on(status, code, message)
     assert (verdict.fault, verdict.retry_after) == (fault, 7.0)
     assert verdict.message == f"{code}: {message or 'more'}"
 

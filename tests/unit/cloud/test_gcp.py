@@ -45,6 +45,7 @@ TAGS = Tags("run1", "me", "gw0", MACHINE, 1000, 7200)
 class TestGcp(CloudContract):
     NAME: ClassVar[str] = "gcp"
     CREATE: ClassVar[str] = "instances.insert"
+    CALLS: ClassVar[int] = 5
     LIST: ClassVar[str] = "instances.aggregatedList"
 
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
