@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from platforms.aws.clients import Clients
 
 _OURS = {"Name": "tag-key", "Values": ["kola-run"]}
-_LIVE = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
-_STATES = [*_LIVE["Values"], "shutting-down"]
+_ALIVE = {
+    "Name": "instance-state-name",
+    "Values": ["pending", "running", "stopping", "stopped", "shutting-down"],
+}
+"""One that is shutting down still has its volumes and interfaces: the sweep has to wait for it before it goes on."""
 
 
 class Resources:
@@ -64,14 +67,13 @@ class Resources:
                 yield Found(resource[name], tags)
 
     def _instances(self) -> Iterator[Found]:
-        for reservation in pages(self._ec2, "describe_instances", "Reservations", Filters=[_OURS, _LIVE]):
+        for reservation in pages(self._ec2, "describe_instances", "Reservations", Filters=[_OURS, _ALIVE]):
             for instance in reservation["Instances"]:
                 if tags := Tags.from_labels(labels(instance)):
                     yield Found(instance["InstanceId"], tags)
 
     def _not_terminated(self, ids: Sequence[str]) -> Iterable[str]:
-        alive = {"Name": "instance-state-name", "Values": _STATES}
-        found = pages(self._ec2, "describe_instances", "Reservations", Filters=[_OURS, alive])
+        found = pages(self._ec2, "describe_instances", "Reservations", Filters=[_OURS, _ALIVE])
         return {instance["InstanceId"] for reservation in found for instance in reservation["Instances"]} & set(ids)
 
     def _images(self) -> Iterator[Found]:

@@ -6,7 +6,9 @@ moto keeps its state in its own modules: one such cloud a process.
 from __future__ import annotations
 
 import base64
+import copy
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -30,15 +32,21 @@ _IMPORTED = {"VMDK": "vmdk", "RAW": "raw", "VHD": "vpc"}
 
 
 class HostBackend(EC2Backend):
-    """EC2 in one region. ``host`` is set on a class of its own for each rehearsal."""
+    """EC2 in one region. ``host`` is set on a class of its own for each rehearsal.
+
+    Attributes:
+        ending_seconds: how long an instance is shutting down, its volumes and interfaces attached.
+    """
 
     host: CloudHost
+    ending_seconds = 0.2
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.tokens: dict[str, Any] = {}
         self.import_tasks: dict[str, dict[str, Any]] = {}
         self.disks: dict[str, Any] = {}
+        self._ending: dict[str, tuple[float, Any]] = {}  # when each instance will have ended, by id
 
     def _load_amis(self) -> None:
         """Offer none of moto's images: they cannot be booted."""
@@ -161,8 +169,11 @@ class HostBackend(EC2Backend):
         return reservation
 
     def refresh(self) -> None:
-        """Let the states of the instances be those of the machines."""
-        for reservation in self.reservations.values():
+        """Let the states of the instances be those of the machines, and end what has been ending for long enough."""
+        for one, (due, _) in list(self._ending.items()):
+            if time.monotonic() >= due and (ended := self._ending.pop(one, None)):
+                _end(ended[1])
+        for reservation in list(self.reservations.values()):
             for instance in reservation.instances:
                 machine = self.host.machines.get(instance.id)
                 if machine is None:
@@ -186,11 +197,21 @@ class HostBackend(EC2Backend):
         return super().all_reservations(filters)
 
     def terminate_instances(self, instance_ids: list[str]) -> Any:
-        """End instances with their machines."""
-        ended = super().terminate_instances(instance_ids)
-        for one in instance_ids:
-            self.host.delete(one)
-        return ended
+        """Switch instances off for good; what is attached to them stays so for a moment. Again does nothing."""
+        begun = []
+        for instance in self.get_multi_instances_by_id(instance_ids):
+            begun.append((instance, copy.copy(instance._state)))  # noqa: SLF001 - it has no setter
+            if instance.state not in {"shutting-down", "terminated"}:
+                self.host.delete(instance.id)
+                instance._state.name, instance._state.code = "shutting-down", 32  # noqa: SLF001
+                self._ending[instance.id] = (time.monotonic() + self.ending_seconds, instance)
+        return begun
+
+    def delete_network_interface(self, eni_id: str) -> None:
+        """Delete a network interface that no instance has."""
+        if eni_id in self.enis and self.enis[eni_id].status == "in-use":
+            raise EC2ClientError("InvalidParameterValue", f"Network interface '{eni_id}' is currently in use.")
+        super().delete_network_interface(eni_id)
 
     def stop_instances(self, instance_ids: list[str]) -> Any:
         """Cut the power of instances."""
@@ -213,6 +234,13 @@ class HostBackend(EC2Backend):
         for one in instance_ids:
             self.host.reboot(one)
         return found
+
+
+def _end(instance: Any) -> None:
+    """Let go of what an instance has, and end it."""
+    for nic in instance.nics.values():
+        nic.status = "available"
+    instance.terminate()
 
 
 # -- actions that moto lacks, or answers from a can: methods of its EC2Response ----------------------------------------

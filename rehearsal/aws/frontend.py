@@ -107,6 +107,7 @@ class Aws(FrontEnd):
         signature = request.headers.get("Authorization", "") + request.args.get("AWSAccessKeyId", "")
         if KEY_ID not in signature + request.args.get("X-Amz-Credential", ""):
             return _WRONG_KEY(environ, start_response)
+        self.backend.refresh()
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 

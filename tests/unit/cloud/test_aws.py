@@ -7,12 +7,16 @@ import resource
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
 
 from kola.errors import ConfigError
 from kola.platform import Scope
+from kola.retry import Fault, Verdict
+from kola.spec import Disk, MachineSpec
+from platforms.aws.clients import classify
 from rehearsal.faults import Trouble
 from tests.contract import IGNITION
 from tests.unit.cloud.conftest import Cloud
@@ -28,6 +32,19 @@ S3_ACTIONS = {
     "UploadPart": "PutObject",
 }
 """S3's calls that are allowed under another name."""
+
+
+def backend_of(cloud: Cloud) -> Any:
+    """Return EC2's side of the rehearsal."""
+    return cloud.rehearsal.front.backend  # type: ignore[attr-defined]
+
+
+def verdict(code: str, message: str = "x", status: int = 400) -> Verdict:
+    """Return what the driver makes of an error of AWS."""
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    found = classify(ClientError(answer, "Call"))
+    assert found is not None
+    return found
 
 
 class TestAws(CloudContract):
@@ -60,13 +77,33 @@ class TestAws(CloudContract):
     def test_the_instance_asks_for_what_it_should(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         with cloud.driver(spot="yes").launch(SPEC, IGNITION, MACHINE, prepared) as instance:
-            backend = cloud.rehearsal.front.backend  # type: ignore[attr-defined]
-            made = backend.get_instance(instance.id)
+            made = backend_of(cloud).get_instance(instance.id)
             assert made.metadata_options.http_tokens == "required"
             assert made.lifecycle == "spot"
             assert made.instance_type == "t3a.small"
             assert made.iam_instance_profile is None
             assert [group.name for group in made.nics[0].group_set] == ["kola-run1"]
+
+    def test_the_sweep_waits_for_machines_that_are_shutting_down(self, cloud: Cloud) -> None:
+        """Their volumes and interfaces are attached until then, and cannot be deleted."""
+        backend_of(cloud).ending_seconds = 1.5
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(MachineSpec(disks=(Disk(1),)), IGNITION, MACHINE, prepared) as instance:
+            pass
+        assert backend_of(cloud).get_instance(instance.id).state == "shutting-down"
+        assert f"instance {instance.id}" in self.sweep(cloud)
+        assert cloud.left() == []
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            ("VolumeInUse", "Volume vol-1 is currently attached to i-1"),
+            ("InvalidNetworkInterface.InUse", "The interface is in use"),
+            ("InvalidParameterValue", "Network interface 'eni-1' is currently in use."),
+        ],
+    )
+    def test_what_is_still_attached_is_waited_for(self, code: str, message: str) -> None:
+        assert verdict(code, message, 400).fault is Fault.TRANSIENT
 
     def test_no_region(self, cloud: Cloud) -> None:
         with pytest.raises(ConfigError, match="no region"):
