@@ -53,6 +53,9 @@ _NO_ROOM = {
     *("InsufficientFreeAddressesInSubnet", "Server.InsufficientInstanceCapacity"),
 }
 _GONE = {"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404", "InvalidSnapshot.NotFound", "InvalidAMIID.Unavailable"}
+_S3 = Config(signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"})
+"""Addresses of the bucket in its own region: what is signed for another host is no good after a redirection, and
+botocore signs URLs in the old way, which most regions do not take, if it is not told."""
 
 
 def no_room(code: str) -> bool:
@@ -127,7 +130,7 @@ class Clients:
             given: dict[str, Any] = {"config": config, "endpoint_url": options.endpoint or None}
             self.region: str = session.region_name
             self.ec2 = session.client("ec2", **given)
-            self.s3 = session.client("s3", **given)
+            self.s3 = session.client("s3", **{**given, "config": config.merge(_S3)})
             self.sts = session.client("sts", **given)
         except (BotoCoreError, ValueError) as e:
             hint = "; see docs/clouds.md" if isinstance(e, NoCredentialsError) else ""
