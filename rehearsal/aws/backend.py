@@ -135,7 +135,7 @@ class HostBackend(EC2Backend):
     def register(self, given: dict[str, Any], tags: dict[str, str]) -> Ami:
         """Make an image of a snapshot."""
         mappings = given.get("BlockDeviceMappings") or []
-        root = given.get("RootDeviceName")
+        root = str(given.get("RootDeviceName") or "")
         snapshots = [each.get("Ebs", {}).get("SnapshotId") for each in mappings if each.get("DeviceName") == root]
         missing = [
             name for name in ("Name", "Architecture", "VirtualizationType", "RootDeviceName") if not given.get(name)
@@ -251,7 +251,8 @@ class HostBackend(EC2Backend):
 
     def stop_instances(self, instance_ids: list[str]) -> Any:
         """Cut the power of instances, but not of spot instances that are asked for once."""
-        for instance in self.get_multi_instances_by_id(instance_ids):
+        named: list[Any] = self.get_multi_instances_by_id(instance_ids)
+        for instance in named:
             if instance.lifecycle == "spot" and instance.spot_type == "one-time":
                 raise EC2ClientError(
                     "UnsupportedOperation",

@@ -89,9 +89,9 @@ class TestWhereS3Is:
         }.items():
             monkeypatch.setenv(name, value)
 
-    def url(self, **options: str) -> Any:
+    def url(self, region: str, endpoint: str = "") -> Any:
         """Return where a machine would fetch an object."""
-        s3 = Clients(Options(**options)).s3
+        s3 = Clients(Options(region=region, endpoint=endpoint)).s3
         where = {"Bucket": "kola-1-bucket", "Key": "kola-run=1/config"}
         return urlsplit(s3.generate_presigned_url("get_object", Params=where, ExpiresIn=3600))
 
