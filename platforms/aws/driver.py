@@ -71,8 +71,9 @@ class Aws(CloudPlatform):
     def prepare(self, image: Image | None) -> Prepared:
         """See ``Platform.prepare``; spot instances lack a power switch."""
         prepared = super().prepare(image)
-        lacks = {Capability.HARD_RESET.value: _NO_POWER} if self.options.spot else {}
-        return dataclasses.replace(prepared, lacks=lacks)
+        if not self.options.spot:
+            return prepared
+        return dataclasses.replace(prepared, lacks={**prepared.lacks, Capability.HARD_RESET.value: _NO_POWER})
 
     # -- before anything is made -------------------------------------------------------------------------------------
 
