@@ -41,7 +41,8 @@ class Kind:
 
     Attributes:
         name: in the singular, such as ``volume``.
-        find: returns those that carry kola's tags and are not being deleted already; the caller filters.
+        find: returns those that carry kola's tags and are not being deleted already, unless others have to wait for
+            their end; the caller filters.
         delete: begins to delete the one with that id; may be called again; one that is gone is a ``Fault.MISSING``.
         remaining: given ids of deleted ones, returns those that still stand in the way of the next kinds; None: none.
     """

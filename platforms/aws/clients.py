@@ -31,19 +31,31 @@ if TYPE_CHECKING:
     from platforms.aws.options import Options
 
 T = TypeVar("T")
-_THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"}
-_BUSY = {
-    *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "500", "502", "503"),
-    *("ResourceInUse", "DependencyViolation", "IncorrectState", "InvalidSnapshot.InUse", "OperationAborted"),
-    *("RequestTimeTooSkewed", "ConcurrentTagAccess", "IncorrectInstanceState"),
+_THROTTLED = {
+    *("RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "SlowDown", "429"),
+    *("RequestThrottled", "RequestThrottledException", "TooManyRequestsException", "BandwidthLimitExceeded"),
+    *("EC2ThrottledException", "PriorRequestNotComplete"),
 }
-"""Gone after a while: also what still depends on something that is being deleted."""
+"""Those that botocore's own retries, which are off, would have tried again; it has no public list of them."""
+_BUSY = {
+    *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout"),
+    *("RequestTimeoutException", "ResourceInUse", "VolumeInUse", "DependencyViolation", "IncorrectState"),
+    *("IncorrectInstanceState", "OperationAborted", "RequestTimeTooSkewed", "ConcurrentTagAccess"),
+}
+"""Gone after a while: also what still depends on something that is being deleted (with all codes in ``.InUse``)."""
+_IN_USE = "currently in use"
+"""What a network interface that is still attached is refused with, under the code of a wrong parameter."""
+_SERVER_ERRORS = {500, 502, 503, 504}
+"""HTTP statuses: also answers with an empty body or a page in it, which have no code."""
 _NO_ROOM = {
     *("InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "SpotMaxPriceTooLow"),
     *("Unsupported", "VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"),
     *("InsufficientFreeAddressesInSubnet", "Server.InsufficientInstanceCapacity"),
 }
 _GONE = {"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "404", "InvalidSnapshot.NotFound", "InvalidAMIID.Unavailable"}
+_S3 = Config(signature_version="s3v4", s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"})
+"""Addresses of the bucket in its own region: what is signed for another host is no good after a redirection, and
+botocore signs URLs in the old way, which most regions do not take, if it is not told."""
 
 
 def no_room(code: str) -> bool:
@@ -57,7 +69,11 @@ def classify(error: Exception) -> Verdict | None:
         described = error.response.get("Error", {})
         code, message = str(described.get("Code", "")), str(described.get("Message", ""))
         line = message.splitlines()[0] if message else "no message"
-        return Verdict(_fault(code), f"{code}: {line}", throttled=code in _THROTTLED)
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        fault = _fault(code)
+        if fault is Fault.FATAL and (status in _SERVER_ERRORS or _IN_USE in message):
+            fault = Fault.TRANSIENT
+        return Verdict(fault, f"{code}: {line}", throttled=code in _THROTTLED)
     if isinstance(error, BotoConnectionError | HTTPClientError):
         return Verdict(Fault.TRANSIENT, f"no connection: {error}")
     if isinstance(error, ResponseParserError):  # what stands before the service answered, not in its language
@@ -68,7 +84,7 @@ def classify(error: Exception) -> Verdict | None:
 
 
 def _fault(code: str) -> Fault:
-    if code in _THROTTLED | _BUSY:
+    if code in _THROTTLED | _BUSY or code.endswith(".InUse"):
         return Fault.TRANSIENT
     if code in _NO_ROOM:
         return Fault.CAPACITY
@@ -114,7 +130,7 @@ class Clients:
             given: dict[str, Any] = {"config": config, "endpoint_url": options.endpoint or None}
             self.region: str = session.region_name
             self.ec2 = session.client("ec2", **given)
-            self.s3 = session.client("s3", **given)
+            self.s3 = session.client("s3", **{**given, "config": config.merge(_S3)})
             self.sts = session.client("sts", **given)
         except (BotoCoreError, ValueError) as e:
             hint = "; see docs/clouds.md" if isinstance(e, NoCredentialsError) else ""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from botocore.exceptions import ClientError
 
+from kola.cloud.options import words
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
 from kola.errors import ConfigError, PlatformError
 from kola.retry import CapacityError, MissingError
+from kola.spec import Capability
 from platforms.aws import clients, images
+from platforms.aws.bucket import Bucket
 from platforms.aws.clients import Clients, once, tag_list, tagged
 from platforms.aws.options import Options as AwsOptions
 from platforms.aws.resources import Resources
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from kola.cloud.sweep import Kind
     from kola.cloud.tags import Tags
     from kola.images import Image
-    from kola.platform import RunContext
+    from kola.platform import Prepared, RunContext
     from kola.retry import Verdict
 
 _PHASES = {
@@ -37,6 +41,7 @@ _PHASES = {
     "terminated": Phase.GONE,
 }
 _URL_SECONDS = 3600
+_NO_POWER = "EC2 stops no spot instance that is asked for once: not with -P spot"
 _LETTERS = "fghijklmnop"
 """Of the devices that AWS recommends for more disks."""
 
@@ -53,14 +58,22 @@ class Aws(CloudPlatform):
     def __init__(self, options: AwsOptions, arch: Arch, context: RunContext) -> None:
         super().__init__(options, arch, context)
         self._clients = Clients(options)
-        self._bucket = options.bucket
-        self._resources = Resources(self._clients, self._bucket_name)
+        self._bucket = Bucket(self._clients, options.bucket)
+        self._resources = Resources(self._clients, self._bucket)
         self._group = options.security_group
         self._subnets: dict[str, str] = {}  # by zone
+        self._roots: dict[str, str] = {}  # devices, by AMI
 
     def classify(self, error: Exception) -> Verdict | None:
         """Tell what an error of boto3 means."""
         return clients.classify(error)
+
+    def prepare(self, image: Image | None) -> Prepared:
+        """See ``Platform.prepare``; spot instances lack a power switch."""
+        prepared = super().prepare(image)
+        if not self.options.spot:
+            return prepared
+        return dataclasses.replace(prepared, lacks={**prepared.lacks, Capability.HARD_RESET.value: _NO_POWER})
 
     # -- before anything is made -------------------------------------------------------------------------------------
 
@@ -135,8 +148,8 @@ class Aws(CloudPlatform):
 
     def publish(self, image: Image, name: str, tags: Tags) -> str:
         """Upload an image and register it."""
-        bucket = self.call(self._make_bucket)
-        publisher = images.Publisher(self._clients, self.options, self.call, bucket)
+        self.call(self._bucket.make)
+        publisher = images.Publisher(self._clients, self.options, self.call, self._bucket)
         publisher.interval, publisher.progress = self.interval, self.progress
         return publisher.publish(image, name, tags, self.arch.name, self.context.scratch)
 
@@ -149,12 +162,13 @@ class Aws(CloudPlatform):
 
     def put(self, name: str, data: bytes, tags: Tags) -> str:  # noqa: ARG002 - its tags say it
         """Store a config; only who knows the URL, which is signed, reads it."""
-        s3, where = self._clients.s3, {"Bucket": self._bucket_name(), "Key": images.object_key(tags, "config.ign.gz")}
+        s3, where = self._clients.s3, {**self._bucket.place, "Key": images.object_key(tags, "config.ign.gz")}
         try:
             s3.put_object(**where, Body=data)
         except s3.exceptions.NoSuchBucket:
-            self._make_bucket()
+            self._bucket.make()
             s3.put_object(**where, Body=data)
+        del where["ExpectedBucketOwner"]  # the machine would have to say it in a header
         url: str = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=_URL_SECONDS)
         return url
 
@@ -162,23 +176,7 @@ class Aws(CloudPlatform):
         """Delete the config of a machine."""
         for found in next(kind for kind in self.kinds() if kind.name == "object").find():
             if found.tags.name == name and found.tags.run == self.context.run_id:
-                self._clients.s3.delete_object(Bucket=self._bucket_name(), Key=found.id)
-
-    def _bucket_name(self) -> str:
-        if not self._bucket:
-            account = self._clients.sts.get_caller_identity()["Account"]
-            self._bucket = f"kola-{account}-{self._clients.region}"
-        return self._bucket
-
-    def _make_bucket(self) -> str:
-        """Make the bucket if it is not there; it is nobody's in particular, and stays. Again does nothing."""
-        s3, name = self._clients.s3, self._bucket_name()
-        if self.options.bucket:
-            return name
-        region = self._clients.region
-        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        once(lambda: s3.create_bucket(Bucket=name, **where), "BucketAlreadyOwnedByYou", lambda: None)()
-        return name
+                self._clients.s3.delete_object(**self._bucket.place, Key=found.id)
 
     # -- machines ----------------------------------------------------------------------------------------------------
 
@@ -210,9 +208,25 @@ class Aws(CloudPlatform):
             self._subnets[zone] = str(found[0]["SubnetId"])
         return self._subnets[zone]
 
+    def _root(self, image: str) -> str:
+        """Return what an AMI calls its root device."""
+        if image not in self._roots:
+            self._roots[image] = self._clients.ec2.describe_images(ImageIds=[image])["Images"][0]["RootDeviceName"]
+        return self._roots[image]
+
     def terminate(self, machine: str) -> None:
         """Terminate it; its volumes go with it."""
         self._clients.ec2.terminate_instances(InstanceIds=[machine])
+
+    def power_cycle(self, machine: str, name: str) -> str:
+        """Cut the power and switch it on again.
+
+        Raises:
+            PlatformError: it is a spot instance.
+        """
+        if self.options.spot:
+            raise PlatformError(f"machine {name}: its power cannot be cut: {_NO_POWER}")
+        return super().power_cycle(machine, name)
 
     def stop(self, machine: str) -> None:
         """Stop it without asking its system."""
@@ -268,7 +282,7 @@ class Aws(CloudPlatform):
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2, "HttpEndpoint": "enabled"},
             "InstanceInitiatedShutdownBehavior": "stop",
             "TagSpecifications": tagged(order.tags, "instance", "volume", "network-interface"),
-            "BlockDeviceMappings": _disks(order),
+            "BlockDeviceMappings": self._disks(order),
             "NetworkInterfaces": [
                 {
                     "DeviceIndex": 0,
@@ -279,6 +293,8 @@ class Aws(CloudPlatform):
                 }
             ],
         }
+        if "confidential" in words(options.features):  # of a type that can be, which is not enough
+            request["CpuOptions"] = {"AmdSevSnp": "enabled"}
         if options.instance_profile:
             request["IamInstanceProfile"] = {"Name": options.instance_profile}
         if options.spot:
@@ -286,12 +302,13 @@ class Aws(CloudPlatform):
             request["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": once}
         return request
 
-
-def _disks(order: Order) -> list[dict[str, Any]]:
-    sizes: dict[str, int | None] = {} if order.spec.disk_gib is None else {"/dev/xvda": order.spec.disk_gib}
-    sizes |= {f"/dev/sd{letter}": disk.size_gib for letter, disk in zip(_LETTERS, order.spec.disks, strict=False)}
-    ebs = {"VolumeType": "gp3", "DeleteOnTermination": True}
-    return [{"DeviceName": name, "Ebs": {**ebs, "VolumeSize": size}} for name, size in sizes.items()]
+    def _disks(self, order: Order) -> list[dict[str, Any]]:
+        spec = order.spec
+        sizes = {f"/dev/sd{letter}": disk.size_gib for letter, disk in zip(_LETTERS, spec.disks, strict=False)}
+        if spec.disk_gib is not None:
+            sizes[self._root(order.image)] = spec.disk_gib
+        ebs = {"VolumeType": "gp3", "DeleteOnTermination": True}
+        return [{"DeviceName": name, "Ebs": {**ebs, "VolumeSize": size}} for name, size in sizes.items()]
 
 
 def _state(instance: dict[str, Any]) -> State:

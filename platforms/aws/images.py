@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kola.imagefile import Progress
     from kola.images import Image
     from kola.retry import Caller
+    from platforms.aws.bucket import Bucket
     from platforms.aws.clients import Clients
     from platforms.aws.options import Options
 
@@ -27,6 +28,8 @@ PART_BYTES = 16 << 20
 IMPORT_SECONDS = 3600.0
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _ROOT = "/dev/xvda"
+_CHECKSUM = {"ChecksumAlgorithm": "CRC32"}
+"""Of an upload and of each of its parts: S3 refuses a part with another one than the upload was begun with."""
 
 
 def recipe(options: Options, arch: str) -> str:
@@ -54,7 +57,7 @@ class Publisher:
     progress: Progress | None = None
     """Told of long steps: ``(what, bytes done, bytes in all)``."""
 
-    def __init__(self, clients: Clients, options: Options, call: Caller, bucket: str) -> None:
+    def __init__(self, clients: Clients, options: Options, call: Caller, bucket: Bucket) -> None:
         self._clients = clients
         self._options = options
         self._call = call
@@ -74,23 +77,24 @@ class Publisher:
             snapshot = self._import(key, tags)
         finally:
             with contextlib.suppress(MissingError):
-                self._call(self._clients.s3.delete_object, Bucket=self._bucket, Key=key)
+                self._call(self._clients.s3.delete_object, **self._bucket.place, Key=key)
         return self._register(snapshot, name, tags, arch)
 
     def upload(self, path: Path, key: str) -> None:
         """Send a file in parts, each of which is sent again if need be; memory for one part."""
-        s3, where = self._clients.s3, {"Bucket": self._bucket, "Key": key}
-        upload = self._call(s3.create_multipart_upload, **where)["UploadId"]
+        s3, where = self._clients.s3, {**self._bucket.place, "Key": key}
+        upload = self._call(s3.create_multipart_upload, **where, **_CHECKSUM)["UploadId"]
         parts: list[dict[str, Any]] = []
         total = path.stat().st_size
         try:
             with path.open("rb") as file:
                 while piece := file.read(PART_BYTES):
                     number = len(parts) + 1
-                    sent = self._call(s3.upload_part, **where, UploadId=upload, PartNumber=number, Body=piece)
-                    parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+                    given = {"UploadId": upload, "PartNumber": number, "Body": piece}
+                    sent = self._call(s3.upload_part, **where, **given, **_CHECKSUM)
+                    parts.append({"PartNumber": number, **{name: sent[name] for name in ("ETag", "ChecksumCRC32")}})
                     if self.progress is not None:
-                        self.progress(f"uploading to {self._bucket}", file.tell(), total)
+                        self.progress(f"uploading to {self._bucket.name}", file.tell(), total)
 
             def complete() -> None:
                 s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
@@ -108,7 +112,7 @@ class Publisher:
             ec2.import_snapshot,
             ClientToken=secrets.token_hex(16),
             RoleName=self._options.import_role,
-            DiskContainer={"Format": "VMDK", "UserBucket": {"S3Bucket": self._bucket, "S3Key": key}},
+            DiskContainer={"Format": "VMDK", "UserBucket": {"S3Bucket": self._bucket.name, "S3Key": key}},
             TagSpecifications=tagged(tags, "import-snapshot-task"),
         )
         task = made["ImportTaskId"]
@@ -116,7 +120,7 @@ class Publisher:
         def finished() -> str:
             found = self._call.fresh(ec2.describe_import_snapshot_tasks, ImportTaskIds=[task])["ImportSnapshotTasks"][0]
             detail = found["SnapshotTaskDetail"]
-            if detail["Status"] in {"deleted", "deleting", "cancelled"}:
+            if detail["Status"] in {"error", "deleted", "deleting", "cancelled"}:
                 raise PlatformError(f"AWS cannot import the image: {detail.get('StatusMessage') or detail['Status']}")
             if self.progress is not None:
                 self.progress("importing the snapshot", int(detail.get("Progress") or 0), 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any, ClassVar
 from xml.sax.saxutils import escape
 
@@ -12,7 +13,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import s3_backends
 from werkzeug import Request, Response
 
-from rehearsal.aws import metadata
+from rehearsal.aws import metadata, storage
 from rehearsal.aws.backend import ACTIONS, HostBackend
 from rehearsal.faults import Trouble
 from rehearsal.frontend import FrontEnd
@@ -90,23 +91,25 @@ class Aws(FrontEnd):
 
     def refuse(self, trouble: Trouble, request: Request, call: str) -> Response:  # noqa: ARG002
         """Say it as EC2 or S3 does."""
-        if "Action" in request.form:
-            status, code, message = _REFUSALS[trouble]
-            error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
-            body = f"<Response><Errors>{error}</Errors><RequestID>rehearsal</RequestID></Response>"
-            if request.form.get("Version", "").startswith("2011"):  # STS
-                body = f"<ErrorResponse>{error}<RequestId>rehearsal</RequestId></ErrorResponse>"
-        else:
-            status, code, message = _S3_REFUSALS.get(trouble, _REFUSALS[trouble])
-            body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        if "Action" not in request.form:
+            return _s3_error(*_S3_REFUSALS.get(trouble, _REFUSALS[trouble]))
+        status, code, message = _REFUSALS[trouble]
+        error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        body = f"<Response><Errors>{error}</Errors><RequestID>rehearsal</RequestID></Response>"
+        if request.form.get("Version", "").startswith("2011"):  # STS
+            body = f"<ErrorResponse>{error}<RequestId>rehearsal</RequestId></ErrorResponse>"
         return Response(body, status=status, content_type="text/xml")
 
     def wsgi(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Hand a call that carries the right key to moto."""
+        """Hand a call that carries the right key, in a signature of version 4, to moto."""
         request = Request(environ)
-        signature = request.headers.get("Authorization", "") + request.args.get("AWSAccessKeyId", "")
-        if KEY_ID not in signature + request.args.get("X-Amz-Credential", ""):
+        body = request.get_data()
+        if f"{KEY_ID}/" not in request.headers.get("Authorization", "") + request.args.get("X-Amz-Credential", ""):
             return _WRONG_KEY(environ, start_response)
+        if "Action" not in request.form and (refusal := storage.refusal(request, self.call_name(request))):
+            return _s3_error(*refusal)(environ, start_response)
+        environ["wsgi.input"] = io.BytesIO(body)
+        self.backend.refresh()
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 
@@ -145,6 +148,7 @@ class Aws(FrontEnd):
         found += [f"volume {each}" for each in ec2.volumes]
         found += [f"image {each}" for each in ec2.amis if each not in published]
         found += [f"snapshot {each}" for each in ec2.snapshots if each not in published.values()]
+        found += [f"import task {each}" for each in ec2.running_imports()]
         found += [f"security group {each.id}" for each in groups]
         for name, bucket in s3_backends[ACCOUNT]["aws"].buckets.items():
             found += [f"object {name}/{key}" for key in bucket.keys]
@@ -155,6 +159,12 @@ class Aws(FrontEnd):
         """Forget everything."""
         _forget()
         ec2_backends.backend = EC2Backend
+
+
+def _s3_error(status: int, code: str, message: str) -> Response:
+    """Return an error as S3 words it."""
+    body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    return Response(body, status=status, content_type="text/xml")
 
 
 def _forget() -> None:
