@@ -58,6 +58,7 @@ class States:
         self._interval = interval
         self._lock = threading.Lock()
         self._states: Mapping[str, State] = {}
+        self._begun = float("-inf")  # when it was asked last, monotonic
         self._next = 0.0  # when to ask again, monotonic
         self._made: dict[str, float] = {}
 
@@ -72,9 +73,14 @@ class States:
         Raises:
             PlatformError: the provider does not say.
         """
+        asked = time.monotonic()
         with self._lock:
-            if time.monotonic() >= self._next:
+            # Who waited for another's call that began later than this one takes its answer, however old it is by now:
+            # a slow provider would otherwise be called by all of them in turn.
+            if self._begun < asked and time.monotonic() >= self._next:
+                began = time.monotonic()
                 self._states = self._read()
+                self._begun = began
                 self._next = time.monotonic() + self._interval
             found = self._states.get(machine)
         if found is not None:

@@ -3,7 +3,9 @@
 import base64
 import gzip
 import json
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from kola.cloud.userdata import fit
 from kola.errors import ConfigError, PlatformError
 from kola.platform import Scope
 from kola.retry import Caller, MissingError
+from kola.wait import wait_until
 
 TAGS = Tags("r1", "me", "gw0", "kola-r1-gw0-1", 1000, 60)
 
@@ -252,6 +255,33 @@ def test_one_call_for_the_states_of_all_machines() -> None:
     states.expect("i2")
     assert states.of("i2").phase is Phase.PENDING  # a list may lag behind
     assert len(calls) == 2
+
+
+def test_who_waited_for_an_answer_takes_it_even_if_the_provider_is_slow() -> None:
+    """Eight ask while a call is on its way, and none of its answers lasts: one call more answers them all."""
+    calls: list[int] = []
+    asking, answer = threading.Semaphore(0), threading.Event()
+
+    def read() -> dict[str, State]:
+        calls.append(1)
+        assert answer.wait(30)
+        return {"i1": State(Phase.RUNNING)}
+
+    states = States(read, interval=0)
+
+    def ask() -> Phase:
+        asking.release()
+        return states.of("i1").phase
+
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(ask)
+        wait_until(lambda: calls, 30, interval=0.01)
+        others = [pool.submit(ask) for _ in range(8)]
+        for _ in range(9):
+            assert asking.acquire(timeout=30)
+        answer.set()
+        assert {one.result(30) for one in (first, *others)} == {Phase.RUNNING}
+    assert len(calls) <= 4, "all asked by themselves"  # two, and a few for who was late
 
 
 def test_instance_hours_are_counted_and_priced(tmp_path: Path) -> None:
