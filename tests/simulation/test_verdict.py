@@ -224,3 +224,21 @@ def test_a_question_that_makes_no_sense(project: Path, arguments: tuple[str, ...
     assert code != 0, out
     assert message in out
     assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("night",), "ERROR: unknown argument 'night'; known: matrix, small, own"),
+        (("matrix", "--output"), "ERROR: --output: expected a value"),
+        (("matrix", "--suite=none"), "ERROR: --suite none: not in ci/matrix.toml; there: basic, "),
+        (("small", "--suite", "docker"), "ERROR: ci/matrix.toml: no cell is all of what was asked for"),
+        (("matrix", "--policy", "none.toml"), "ERROR: none.toml: No such file"),
+        (("matrix", "--stream", "stable"), "ERROR: --stream stable: nothing builds it here; known: testos, testos-"),
+    ],
+)
+def test_a_night_that_makes_no_sense(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, out = call(tmp_path, str(ROOT / "ci/nightly"), *arguments)
+    assert code != 0, out
+    assert message in out
+    assert "Traceback" not in out

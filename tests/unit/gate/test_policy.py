@@ -93,7 +93,7 @@ def test_a_stream_of_no_cell(world: World) -> None:
         read_policy(policy)
 
 
-@pytest.mark.parametrize("name", ["gate.toml", "gate-small.toml"])
+@pytest.mark.parametrize("name", ["gate.toml", "gate-build.toml", "gate-small.toml"])
 def test_the_policies_of_this_repository(name: str) -> None:
     policy, matrix = read_policy(ROOT / "ci" / name)
     assert (ROOT / "ci" / policy.waivers).is_file()
