@@ -128,6 +128,10 @@ def _chosen(args: argparse.Namespace) -> Sequence[Job]:
             raise ConfigError("--policy names its matrix: --matrix cannot be given, too")
         policy, read = read_policy(Path(given["policy"]))
         chosen = {"cadence": policy.cadence, "platform": policy.platforms, "suite": policy.suites}
+        for kind in ("platform", "suite"):
+            if chosen[kind] and (more := [name for name in given.get(kind, ()) if name not in chosen[kind]]):
+                known = ", ".join(chosen[kind])
+                raise ConfigError(f"--{kind} {more[0]}: {given['policy']} does not look at it, only at: {known}")
     else:
         read = matrix.read(Path(given.get("matrix", FILE)))
     given = {**chosen, **given}

@@ -315,5 +315,7 @@ def test_a_policy_chooses_what_the_gate_looks_at(capsys: pytest.CaptureFixture[s
     assert names_of(policy, "--stream=testos", capsys=capsys) == small
     assert names_of(policy, "--stream=testos", "--platform=aws", capsys=capsys) == small[1:2], "and of it as before"
     assert len(names_of(f"--policy={ROOT / 'ci/gate.toml'}", "--stream=testos", capsys=capsys)) > len(small)
+    assert main(["matrix", policy, "--suite=docker"]) == 1
+    assert capsys.readouterr().err.endswith("ci/gate-small.toml does not look at it, only at: basic\n")
     assert main(["matrix", policy, "--matrix=x.toml"]) == 1
     assert capsys.readouterr().err == "ERROR: --policy names its matrix: --matrix cannot be given, too\n"

@@ -27,7 +27,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="ci/testos/build",
         description=_DESCRIPTION,
         epilog="The result is CACHE/testos/x86_64/ (of a variant: x86_64-NAME/) with disk.qcow2, image.json, "
-        "meta.json and the repository of updates; CACHE is $KOLA_CACHE, or kola in the user's cache folder. Needs root.",
+        "meta.json and the repository of updates; CACHE is $KOLA_CACHE, or kola in the user's cache folder. "
+        "Needs root.",
     )
     parser.add_argument("--verbose", action="store_true", help="show what the tools print instead of logging it only")
     parser.add_argument(
