@@ -8,7 +8,7 @@ from builder.definition import Definition
 from builder.image import description, metadata
 from builder.updates import Updates
 
-from kola.gate.build import parse_build
+from kola.gate.build import ImageFile, parse_build
 from kola.imagemetadata import read_description
 
 INSTALLED = Committed("c" * 64, "6.1", "1.2")
@@ -18,7 +18,7 @@ def test_the_gate_reads_its_metadata() -> None:
     meta = json.dumps(metadata(Definition(), INSTALLED, "key", "a" * 64, 5)).encode()
     build = parse_build(meta, "meta.json")
     assert (build.build_id, build.arch, build.stream, build.commit) == ("key", "x86_64", "testos", "c" * 64)
-    assert (build.images["qemu"].digests, build.images["qemu"].size) == ({"a" * 64}, 5)
+    assert build.images["qemu"] == ImageFile(frozenset({"a" * 64}), 5)
 
 
 def test_both_descriptions_agree(tmp_path: Path) -> None:
