@@ -19,6 +19,7 @@ from kola.results import read
 from tests.simulation.guest import DEPLOYMENT
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not (ROOT / ".venv/.kola-setup").exists(), reason="ci/setup has not made .venv")
 ARCH = host_arch().name
 DRIVER = "tests.simulation.platform:Simulated"
 MATRIX = f"""
