@@ -67,14 +67,19 @@ def to_markdown(verdict: Verdict) -> str:
     question = verdict.question
     when = dt.datetime.fromtimestamp(question.now, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [f"## {_TITLES[question.phase]}: {question.stream} {question.build_id}", ""]
+    lines += [*(f"Note: {_escaped(note)}" for note in verdict.notes), ""] if verdict.notes else []
     for box in BOXES:
         if question.phase not in box.phases:
             continue
         found = [finding for finding in verdict.findings if finding.code in box.codes and finding.required]
         holding = [str(finding) for finding in found if finding.holds]
         waived = [f"waived: {finding} -- {finding.waiver}" for finding in found if finding.waiver is not None]
+        # A box that is ticked because there was nothing to compare with says so.
+        compared = [
+            f"not needed: {f}" for f in verdict.findings if f.code in box.codes & {Code.NO_HISTORY} and not f.required
+        ]
         lines.append(f"- [{' ' if holding else 'x'}] {box.text}")
-        lines += [f"  - {_escaped(line)}" for line in _short([*holding, *waived])]
+        lines += [f"  - {_escaped(line)}" for line in _short([*holding, *waived, *compared])]
     lines += ["", "### Cells", ""]
     for report in verdict.reports:
         stands = state(verdict, report)

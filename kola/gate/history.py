@@ -55,8 +55,8 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
     """Yield the cells in which tests do not run any more that ran for the last promoted build."""
     promoted = history.promoted
     if promoted is None:
-        if policy.history_required:
-            yield Finding(Code.NO_HISTORY, "promoted", "no results of a promoted build to compare the suites with")
+        text = "no results of a promoted build to compare the suites with"
+        yield Finding(Code.NO_HISTORY, "promoted", text, policy.history_required)
         return
     for report in reports:
         before = promoted.cells.get(report.cell.name)
