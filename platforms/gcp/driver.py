@@ -153,7 +153,8 @@ class Gcp(CloudPlatform):
 
     def find_image(self, digest: str) -> str | None:
         """Return our own image of that content."""
-        listed = self._clients.ask(self._clients.images.list, filter=f"labels.kola-digest={digest}")
+        wanted = f"labels.kola-digest={digest} AND labels.kola-owner={self._tags('').owner}"
+        listed = self._clients.ask(self._clients.images.list, filter=wanted)
         ready = [image.name for image in listed if image.status == "READY"]
         return str(Reference(self._clients.project, ready[0])) if ready else None
 

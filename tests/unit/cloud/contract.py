@@ -94,6 +94,24 @@ class CloudContract(PlatformContract):
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
         assert cloud.left() == []
 
+    def test_owners_have_images_of_their_own(self, cloud: Cloud) -> None:
+        """Else one's sweep would end the other's, and his own could not find it."""
+        theirs = cloud.driver(run="run1", owner="someone", worker="main").prepare(cloud.local)
+        before = self.images(cloud, "someone")
+        mine = cloud.driver(run="run2", worker="main").prepare(cloud.local)
+        assert mine.image_ref != theirs.image_ref
+        assert self.images(cloud, "someone") == before
+        assert cloud.driver(run="run3", worker="main").prepare(cloud.local).image_ref == mine.image_ref
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        assert self.images(cloud, "someone") == before
+        cloud.driver(worker="main").check_image(theirs.image_ref)
+
+    @staticmethod
+    def images(cloud: Cloud, owner: str) -> list[str]:
+        """Return what an owner has of images, with all tags."""
+        found = cloud.driver(owner=owner).find(Scope(owner, older_than=-1))
+        return sorted(f"{one.id} {one.tags}" for kind in found.values() for one in kind if one.tags.digest)
+
     @pytest.mark.parametrize("form", list(FORMATS))
     def test_every_form_of_an_image_is_uploaded(self, cloud: Cloud, form: str) -> None:
         """Also what releases have for another cloud: what arrives is the same disk."""
