@@ -98,23 +98,40 @@ class Store:
         return self._clients.storage.bucket(self.name)
 
     def ready(self) -> Bucket:
-        """Return it, made if need be.
+        """Return it, made if need be: under the name that it has by default only in our own project.
+
+        Names are those of the whole world, and whoever guessed it could read what is stored there, or change it.
 
         Raises:
-            ConfigError: the user named it, and it is not there.
+            ConfigError: the user named it, and it is not there; or it is somebody else's.
         """
         storage, given = self._clients.storage, {"retry": None, "timeout": SECONDS}
-        with contextlib.suppress(NotFound):
-            return storage.get_bucket(self.name, **given)
         if self._options.bucket:
-            raise ConfigError(f"-P bucket={self.name}: no such bucket in project {self._clients.project}")
+            try:
+                return storage.get_bucket(self.name, **given)
+            except NotFound:
+                project = self._clients.project
+                raise ConfigError(f"-P bucket={self.name}: no such bucket, in project {project} or another") from None
         bucket = self.bucket()
+        if self._is_ours():
+            return bucket
         bucket.iam_configuration.uniform_bucket_level_access_enabled = True
         bucket.iam_configuration.public_access_prevention = "enforced"
         bucket.add_lifecycle_delete_rule(age=_KEEP_DAYS)
-        with contextlib.suppress(Conflict):  # an attempt whose answer was lost
+        try:
             storage.create_bucket(bucket, location=self._options.bucket_location, **given)
+        except Conflict:
+            if not self._is_ours():  # else it is of an attempt whose answer was lost
+                raise ConfigError(
+                    f"platform gcp: the bucket {self.name} is not in project {self._clients.project}: somebody else "
+                    "has that name; make one of another name and say which: -P bucket=NAME"
+                ) from None
         return bucket
+
+    def _is_ours(self) -> bool:
+        given = {"retry": None, "timeout": SECONDS}
+        found = self._clients.storage.list_buckets(prefix=self.name, project=self._clients.project, **given)
+        return any(bucket.name == self.name for bucket in found)
 
     def blob(self, tags: Tags, file: str) -> Blob:
         """Return an object that will carry the tags."""

@@ -55,6 +55,7 @@ _PATHS = {
     f"GET {_COMPUTE}/aggregated/disks": "disks.aggregatedList",
     f"DELETE {_COMPUTE}/zones/<zone>/disks/<disk>": "disks.delete",
     "GET /storage/v1/b/<bucket>": "buckets.get",
+    "GET /storage/v1/b": "buckets.list",
     "POST /storage/v1/b": "buckets.insert",
     "GET /storage/v1/b/<bucket>/o": "objects.list",
     "DELETE /storage/v1/b/<bucket>/o/<path:name>": "objects.delete",

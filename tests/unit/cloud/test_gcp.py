@@ -58,6 +58,8 @@ class TestGcp(CloudContract):
     def test_the_role_has_what_is_needed_and_no_more(self, cloud: Cloud) -> None:
         """Everything that the driver can do is done; each call needs its permissions."""
         cloud.driver(worker="main", image_days="0").prepare(replace(cloud.local, sha256="7" * 64))
+        named = cloud.driver(worker="main", image_days="0", bucket="kola-rehearsal-1")
+        named.prepare(replace(cloud.local, sha256="8" * 64))
         prepared = cloud.driver(worker="main").prepare(cloud.local)
         cloud.driver(worker="main").prepare(cloud.local)
         driver = cloud.driver()
@@ -100,12 +102,29 @@ class TestGcp(CloudContract):
         [
             ("region", "mars-north1", "-P region=mars-north1: no such region"),
             ("project", "other", "platform gcp: the credentials of kola@rehearsal-1.* do not reach project other: "),
-            ("bucket", "nowhere", "-P bucket=nowhere: no such bucket in project rehearsal-1"),
+            ("bucket", "nowhere", "-P bucket=nowhere: no such bucket, in project rehearsal-1 or another"),
         ],
     )
     def test_a_place_that_is_not_there(self, cloud: Cloud, option: str, value: str, problem: str) -> None:
         with pytest.raises(ConfigError, match=problem):
             cloud.driver(worker="main", **{option: value}).prepare(cloud.local)
+
+    @pytest.mark.parametrize("step", ["image", "config"])
+    def test_a_bucket_that_somebody_else_made_is_not_used(self, cloud: Cloud, step: str) -> None:
+        """Its name can be guessed: who has it could change images on their way, and read configs."""
+        front(cloud).storage.buckets["kola-rehearsal-1"] = {"name": "kola-rehearsal-1", "project": "theirs"}
+        with pytest.raises(ConfigError, match="bucket kola-rehearsal-1 is not in project rehearsal-1: .* -P bucket=NA"):
+            if step == "image":
+                cloud.driver(worker="main").prepare(cloud.local)
+            else:
+                cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS)
+        assert front(cloud).storage.objects == {}
+        assert front(cloud).storage.sessions == {}
+
+    def test_a_bucket_that_the_user_names_may_be_anywhere(self, cloud: Cloud) -> None:
+        front(cloud).storage.buckets["of-another"] = {"name": "of-another", "project": "theirs"}
+        cloud.driver(worker="main", bucket="of-another").prepare(cloud.local)
+        assert "kola-rehearsal-1" not in front(cloud).storage.buckets
 
     def test_no_credentials(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
