@@ -16,7 +16,7 @@ from kola.cloud.tags import Tags
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from platforms.gcp import errors, request
-from platforms.gcp.clients import SECONDS, Clients, new_token, token_of
+from platforms.gcp.clients import SECONDS, Clients, new_token
 from platforms.gcp.images import ARCHITECTURES, FEATURES, Publisher, Reference, Store, object_name
 from platforms.gcp.options import Options as GcpOptions
 from platforms.gcp.resources import Resources
@@ -140,9 +140,8 @@ class Gcp(CloudPlatform):
             return
         clients = self._clients
         for rule in request.rules(tags, self.options):
-            wanted = {"firewall_resource": rule, "request_id": new_token()}
-            if (made := self.call(clients.to(clients.firewalls.insert_unary), **wanted)) is not None:
-                self.call(clients.finish, made)
+            wanted = {"firewall_resource": rule}
+            clients.make(self.call, clients.firewalls.insert_unary, new_token(), lambda _, wanted=wanted: wanted)
 
     # -- images and objects ------------------------------------------------------------------------------------------
 
@@ -201,18 +200,16 @@ class Gcp(CloudPlatform):
     def create(self, order: Order) -> str:
         """Make one instance, and wait until Google has it or says why not.
 
-        Each of the two steps is tried again by itself: under throttling the first would be made over and over.
+        Each operation has a name of its own for it: what is left of one that failed may still be there.
         """
-        clients, name = self._clients, request.resource_name(order.name, order.token)
-        wanted = {
-            "zone": order.zone,
-            "request_id": token_of(order.token),
-            "instance_resource": request.instance(order, name, self.options),
-        }
-        # What has that name already, which is of this token, is none but our own.
-        if (made := self.call.fresh(clients.to(clients.instances.insert_unary), **wanted)) is not None:
-            self.call(clients.finish, made)
-        return f"{order.zone}/{name}"
+        clients = self._clients
+
+        def wanted(token: str) -> dict[str, Any]:
+            name = request.resource_name(order.name, token)
+            return {"zone": order.zone, "instance_resource": request.instance(order, name, self.options)}
+
+        token = clients.make(self.call, clients.instances.insert_unary, order.token, wanted)
+        return f"{order.zone}/{request.resource_name(order.name, token)}"
 
     def terminate(self, machine: str) -> None:
         """Delete it; its disks go with it."""

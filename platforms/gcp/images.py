@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import Conflict, NotFound
 
@@ -15,6 +15,7 @@ from kola.cloud.disks import as_raw
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from platforms.gcp.clients import SECONDS, new_token
+from platforms.gcp.request import resource_name
 from platforms.gcp.upload import Upload
 
 if TYPE_CHECKING:
@@ -212,18 +213,18 @@ class Publisher:
                 tar.kill()
 
     def _make(self, name: str, blob: Blob, tags: Tags, architecture: str) -> str:
-        images = self._clients.images
-        wanted = {
-            "name": name,
+        common = {
             "labels": tags.as_labels(),
             "architecture": architecture,
             "guest_os_features": [{"type_": feature} for feature in FEATURES[architecture]],
             "raw_disk": {"source": f"https://storage.googleapis.com/{self._store.name}/{blob.name}"},
         }
-        made = self._call.fresh(self._clients.to(images.insert_unary), image_resource=wanted, request_id=new_token())
-        if made is not None:  # an attempt whose answer was lost, else
-            self._call(self._clients.finish, made)
-        return str(Reference(self._clients.project, name))
+
+        def wanted(token: str) -> dict[str, Any]:  # an operation that failed leaves an image that is FAILED
+            return {"image_resource": {**common, "name": resource_name(name, token)}}
+
+        token = self._clients.make(self._call, self._clients.images.insert_unary, new_token(), wanted)
+        return str(Reference(self._clients.project, resource_name(name, token)))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from kola.cloud.platform import Order
 from kola.cloud.sizes import InstanceType, read_table
 from kola.cloud.tags import Tags
 from kola.errors import ConfigError, PlatformError
+from kola.platform import Scope
 from kola.retry import Backoff, Caller, Fault
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
@@ -164,8 +165,36 @@ class TestGcp(CloudContract):
     def test_an_operation_that_fails_is_the_calls_failure(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=1000)
-        with pytest.raises(PlatformError, match=r"us-central1-\w: finish: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
+        with pytest.raises(PlatformError, match=r"us-central1-\w: instances.insert: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
             self.round_trip(cloud, prepared)
+
+    @pytest.mark.parametrize("code", ["RESOURCE_OPERATION_RATE_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_NOT_FOUND"])
+    def test_an_operation_that_fails_for_a_while_is_begun_anew(self, cloud: Cloud, code: str) -> None:
+        """Image, both firewall rules, machine: the one that failed stays failed, whoever asks for it again."""
+        log, failing = cloud.rehearsal.faults.log, front(cloud).compute.operations.failing
+        failing.extend([(503, code, "later")] * 2)
+        controller = cloud.driver(worker="main")
+        image = controller.publish(cloud.local, "kola-run1-x", replace(TAGS, name="", owner="release-team"))
+        controller.check_image(image)
+        assert log.count("images.insert") == 3
+        ready = [one["status"] for one in front(cloud).compute.images.values() if not one.get("published")]
+        assert ready == ["FAILED", "FAILED", "READY"]
+        failing.extend([(503, code, "later")] * 2)
+        prepared = controller.prepare(cloud.published)
+        assert log.count("firewalls.insert") == 4
+        failing.extend([(503, code, "later")] * 2)
+        self.round_trip(cloud, prepared)
+        assert log.count("instances.insert") == 3
+        controller.sweep(Scope("release-team", "run1"))
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_an_operation_that_fails_for_good_is_not_begun_anew(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        front(cloud).compute.operations.failing.append((400, "INVALID_USAGE", "no"))
+        with pytest.raises(PlatformError, match="instances.insert: INVALID_USAGE: no"):
+            self.round_trip(cloud, prepared)
+        assert cloud.rehearsal.faults.log.count("instances.insert") == 1
 
     def test_a_machine_that_is_off_is_started(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
