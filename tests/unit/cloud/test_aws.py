@@ -46,7 +46,7 @@ class TestAws(CloudContract):
             instance.reset()
             instance.keep()
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1"))
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         assert cloud.left() == []
         statements = json.loads(POLICY.read_text())["Statement"]
         allowed = {action.partition(":")[2] for statement in statements for action in statement["Action"]}
@@ -95,5 +95,5 @@ class TestAws(CloudContract):
         parts = [call for call in cloud.rehearsal.faults.log if call == "UploadPart"]
         assert len(parts) == len(sent) + 2
         print(f"sent {sent[-1][1]} bytes in {len(parts)} calls, memory grown by {grown} KiB")
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         assert [one for one in cloud.left() if "kola-run1" not in one and "group" not in one] == []

@@ -71,7 +71,7 @@ class TestAzure(CloudContract):
         with cloud.driver().launch(SPEC, IGNITION, "kola-run1-gw0-2", prepared):
             pass
         cloud.driver(worker="reaper").sweep(RUN)
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         assert cloud.left() == []
         assert front.used == front.allowed
 

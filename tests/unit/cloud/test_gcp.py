@@ -114,11 +114,13 @@ class TestGcp(CloudContract):
     def test_a_bucket_that_somebody_else_made_is_not_used(self, cloud: Cloud, step: str) -> None:
         """Its name can be guessed: who has it could change images on their way, and read configs."""
         front(cloud).storage.buckets["kola-rehearsal-1"] = {"name": "kola-rehearsal-1", "project": "theirs"}
-        with pytest.raises(ConfigError, match="bucket kola-rehearsal-1 is not in project rehearsal-1: .* -P bucket=NA"):
-            if step == "image":
-                cloud.driver(worker="main").prepare(cloud.local)
-            else:
-                cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS)
+        steps = {
+            "image": lambda: cloud.driver(worker="main").prepare(cloud.local),
+            "config": lambda: cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS),
+        }
+        problem = r"bucket kola-rehearsal-1 is not in project rehearsal-1: .* -P bucket=NAME"
+        with pytest.raises(ConfigError, match=problem):
+            steps[step]()
         assert front(cloud).storage.objects == {}
         assert front(cloud).storage.sessions == {}
 
@@ -165,7 +167,9 @@ class TestGcp(CloudContract):
     def test_an_operation_that_fails_is_the_calls_failure(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=1000)
-        with pytest.raises(PlatformError, match=r"us-central1-\w: instances.insert: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
+        with pytest.raises(
+            PlatformError, match=r"us-central1-\w: instances.insert: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"
+        ):
             self.round_trip(cloud, prepared)
 
     @pytest.mark.parametrize("code", ["RESOURCE_OPERATION_RATE_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_NOT_FOUND"])
@@ -192,7 +196,7 @@ class TestGcp(CloudContract):
     def test_an_operation_that_fails_for_good_is_not_begun_anew(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         front(cloud).compute.operations.failing.append((400, "INVALID_USAGE", "no"))
-        with pytest.raises(PlatformError, match="instances.insert: INVALID_USAGE: no"):
+        with pytest.raises(PlatformError, match=r"instances\.insert: INVALID_USAGE: no"):
             self.round_trip(cloud, prepared)
         assert cloud.rehearsal.faults.log.count("instances.insert") == 1
 
