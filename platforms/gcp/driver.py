@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -140,8 +141,7 @@ class Gcp(CloudPlatform):
             return
         clients = self._clients
         for rule in request.rules(tags, self.options):
-            wanted = {"firewall_resource": rule}
-            clients.make(self.call, clients.firewalls.insert_unary, new_token(), lambda _, wanted=wanted: wanted)
+            clients.make(self.call, clients.firewalls.insert_unary, new_token(), partial(_asked_for, rule))
 
     # -- images and objects ------------------------------------------------------------------------------------------
 
@@ -255,6 +255,10 @@ class Gcp(CloudPlatform):
 
     def _tags(self, name: str) -> Tags:
         return Tags.of(self.context, now=0, ttl=0, name=name)
+
+
+def _asked_for(rule: dict[str, Any], _token: str) -> dict[str, Any]:
+    return {"firewall_resource": rule}
 
 
 def _state(instance: Any) -> State:

@@ -53,6 +53,7 @@ def target(path: str) -> Target:
     Raises:
         ArmError: it means nothing here.
     """
+    found: Target | None
     match path.strip("/").split("/"):
         case ["subscriptions", subscription, *_] if subscription.lower() != SUBSCRIPTION:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
