@@ -22,6 +22,9 @@ _IMPLIED = {
         "Microsoft.Compute/disks/write",
         "Microsoft.Compute/galleries/images/versions/read",
         "Microsoft.Network/networkInterfaces/join/action",
+        "Microsoft.Network/networkInterfaces/write",
+        "Microsoft.Network/publicIPAddresses/write",
+        *_JOINED,
     ),
     "Microsoft.Compute/virtualMachines/delete": (
         "Microsoft.Compute/disks/delete",

@@ -116,6 +116,11 @@ class TestGcp(CloudContract):
         assert front(cloud).storage.objects == {}
         assert front(cloud).storage.sessions == {}
 
+    def test_a_bucket_of_an_attempt_whose_answer_was_lost_is_ours(self, cloud: Cloud) -> None:
+        cloud.rehearsal.faults.inject(Trouble.LOST, "buckets.insert")
+        cloud.driver(worker="main").prepare(cloud.local)
+        assert cloud.rehearsal.faults.log.count("buckets.insert") == 2
+
     def test_a_bucket_that_the_user_names_may_be_anywhere(self, cloud: Cloud) -> None:
         front(cloud).storage.buckets["of-another"] = {"name": "of-another", "project": "theirs"}
         cloud.driver(worker="main", bucket="of-another").prepare(cloud.local)
