@@ -10,7 +10,7 @@ import enum
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kola.errors import PlatformError
@@ -72,11 +72,13 @@ class Backoff:
         first: seconds that the first pause takes at most.
         most: seconds that any takes at most, unless the provider asks for more.
         seconds: after how long no other attempt is begun.
+        patience: the same where the provider itself says how long to wait: it may want to be left alone for longer.
     """
 
     first: float = 0.5
     most: float = 20.0
     seconds: float = 180.0
+    patience: float = 600.0
 
     def pause(self, attempt: int, verdict: Verdict, rng: random.Random) -> float:
         """Return the seconds to wait after the attempt of that number, from 0 on."""
@@ -175,8 +177,17 @@ class Caller:
             self._pace.take_turn()
         self._turn.taken = False
 
+    def around(self, seconds: float) -> Caller:
+        """Return a caller for what itself calls by this one, and has to be done anew as a whole.
+
+        Args:
+            seconds: after how long that is not begun again.
+        """
+        backoff = replace(self._backoff, seconds=seconds)
+        return Caller(self._classify, backoff, sleep=self._sleep, rng=self._rng)
+
     def _attempt(self, call: Callable[[], T], name: str, again: set[Fault]) -> T:
-        limit, attempt = Deadline(self._backoff.seconds), 0
+        limit, attempt = Deadline(self._backoff.patience), 0
         while True:
             self._pace.take_turn()
             self._turn.taken = True
@@ -190,7 +201,8 @@ class Caller:
                     self._pace.turned_away(verdict.retry_after)
                 wait = self._backoff.pause(attempt, verdict, self._rng)
                 attempt += 1
-                if verdict.fault not in again or wait > limit.remaining:
+                last = self._backoff.patience if verdict.retry_after else self._backoff.seconds
+                if verdict.fault not in again or limit.elapsed + wait > last:
                     tried = f" ({attempt} attempts in {limit.elapsed:.0f} s)" if verdict.fault in again else ""
                     raise _ERRORS.get(verdict.fault, PlatformError)(f"{name}: {verdict.message}{tried}") from e
             else:

@@ -24,7 +24,7 @@ class CloudOptions:
         jump_host: ``[USER@]HOST[:PORT]`` through which it is reached, by the user's ssh.
         ssh_port: where the machines' SSH is.
         ttl_hours: how long a machine may be needed; written into its tags.
-        image_days: how long an uploaded image is of use to later runs, in days; 0 deletes it with the run.
+        image_days: how long an uploaded image stays after its last use, in days; 0 deletes it with the run.
         slowness: factor on every time limit.
         endpoint: URL of the API, for a rehearsal; empty: the provider's own.
     """

@@ -129,7 +129,7 @@ class CloudPlatform(Platform):
 
     @abstractmethod
     def find_image(self, digest: str) -> str | None:
-        """Return an image that is finished and carries this digest in its tags, or None."""
+        """Return an image of this owner that is finished and carries this digest in its tags, or None."""
 
     @abstractmethod
     def publish(self, image: Image, name: str, tags: Tags) -> str:

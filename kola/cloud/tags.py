@@ -42,7 +42,7 @@ class Tags:
         worker: which process of the run.
         name: of the machine that it belongs to; empty for what all machines of the run share.
         created: unix seconds; of a shared image, when it was last used.
-        ttl: seconds after that in which it may be needed.
+        ttl: seconds after that in which it may be needed; of a shared image, how long it stays.
         digest: of a finished image that later runs may use: no run's sweep takes it, only its age.
     """
 
@@ -93,16 +93,18 @@ class Tags:
 def covered(tags: Tags, scope: Scope, now: float) -> bool:
     """Tell whether a sweep may touch something.
 
-    What a run's machines share stays as long as one of them is kept; a shared image only goes by age.
+    What a run's machines share stays as long as one of them is kept. A shared image only goes by age, and before its
+    time is over only where the run that used it last is named.
     """
+    age = now - tags.created
     if scope.keep and not tags.name:
         return False
-    if tags.digest and scope.older_than is None:
+    if tags.digest and (scope.older_than is None or (scope.run_id is None and age <= tags.ttl)):
         return False
     return scope.covers(
         name=tags.name,
         owner=scope.owner if tags.owner == label(scope.owner) else "",
         run_id=tags.run,
         worker=tags.worker,
-        age=now - tags.created,
+        age=age,
     )

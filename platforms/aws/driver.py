@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from kola.cloud.options import words
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
+from kola.cloud.tags import label
 from kola.errors import ConfigError, PlatformError
 from kola.retry import CapacityError, MissingError
 from kola.spec import Capability
@@ -142,7 +143,9 @@ class Aws(CloudPlatform):
 
     def find_image(self, digest: str) -> str | None:
         """Return our own AMI of that content."""
-        wanted = [{"Name": "tag:kola-digest", "Values": [digest]}, {"Name": "state", "Values": ["available"]}]
+        tags = {"kola-digest": digest, "kola-owner": label(self.context.owner)}
+        wanted = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        wanted.append({"Name": "state", "Values": ["available"]})
         found = self._clients.ec2.describe_images(Owners=["self"], Filters=wanted)["Images"]
         return str(found[0]["ImageId"]) if found else None
 

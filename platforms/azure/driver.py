@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kola.cloud.platform import CloudPlatform
 from kola.cloud.states import Phase, State
+from kola.cloud.tags import label
 from kola.errors import ConfigError, PlatformError
 from platforms.azure import bodies, clients, images, storage
 from platforms.azure.clients import Clients
@@ -153,7 +154,8 @@ class Azure(CloudPlatform):
 
     def find_image(self, digest: str) -> str | None:
         """Return our own image of that content."""
-        return images.find(self._clients, digest, self._resources.galleries())
+        wanted = {"kola-digest": digest, "kola-owner": label(self.context.owner)}
+        return images.find(self._clients, wanted, self._resources.galleries())
 
     def publish(self, image: Image, name: str, tags: Tags) -> str:
         """Upload an image and register it."""

@@ -14,6 +14,7 @@ from kola.wait import Deadline, wait_until
 from platforms.azure import storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kola.cloud.tags import Tags
@@ -95,10 +96,10 @@ def recipe(arch: str, location: str) -> str:
     return f"azure 1 {arch} {location}"
 
 
-def find(clients: Clients, digest: str, galleries: Any) -> str | None:
-    """Return the finished image of that content among these galleries."""
+def find(clients: Clients, tags: Mapping[str, str], galleries: Any) -> str | None:
+    """Return the finished image with these tags among these galleries."""
     for gallery in galleries:
-        if (gallery.tags or {}).get("kola-digest") == digest:
+        if tags.items() <= (gallery.tags or {}).items():
             names = (group_of(gallery.id), gallery.name, _DEFINITION)
             for version in clients.compute.gallery_image_versions.list_by_gallery_image(*names):
                 if version.provisioning_state == "Succeeded":

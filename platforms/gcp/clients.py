@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import uuid
 from functools import cached_property
@@ -20,10 +21,11 @@ from kola.wait import Deadline, wait_until
 from platforms.gcp.errors import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import requests
 
+    from kola.retry import Caller
     from platforms.gcp.options import Options
 
 SECONDS = 60.0
@@ -31,6 +33,8 @@ SECONDS = 60.0
 _WAIT_SECONDS = 150.0
 """For one to ``wait``, which Google answers after two minutes at the latest."""
 _OPERATION_SECONDS = 900.0
+_AGAIN_SECONDS = 300.0
+"""After how long an operation that failed is not followed by another one."""
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _PERMISSIONS = "https://cloudresourcemanager.googleapis.com"
 
@@ -150,11 +154,48 @@ class Clients:
         call.__name__ = f"{service[0].lower()}{service[1:]}.{method.__name__.removesuffix('_unary')}"
         return call
 
-    def finish(self, operation: Operation) -> Operation:
+    def make(self, call: Caller, method: Any, token: str, request: Callable[[str], Mapping[str, Any]]) -> str:
+        """Make something, and wait until it is there.
+
+        The call and the waiting are tried again each by itself: under throttling the first would be made over and over.
+        An operation that failed stays failed, and the same ``requestId`` would bring it back: what passes (too many
+        operations, an error of Google's) is asked for anew, under another one.
+
+        Args:
+            call: tries again.
+            method: of Compute Engine.
+            token: the same for every attempt at this one thing, and no other's.
+            request: returns what to ask for, given a token of that operation alone.
+
+        Returns:
+            The token of the operation that made it.
+        """
+        numbers = itertools.count()
+        insert = self.to(method)
+
+        def attempt() -> str:
+            own = f"{token}-{next(numbers)}"
+            made = call.fresh(insert, **request(own), request_id=token_of(own))
+            if made is not None:  # else it is there: an attempt's whose answer was lost
+                _check(call(self.over, made))
+            return own
+
+        attempt.__name__ = insert.__name__
+        return call.around(_AGAIN_SECONDS).fresh(attempt)
+
+    def finish(self, operation: Operation) -> None:
         """Wait until an operation is over.
 
         Raises:
             OperationError: it failed.
+            PlatformError: it takes too long.
+        """
+        _check(self.over(operation))
+
+    def over(self, operation: Operation) -> Operation:
+        """Wait until an operation is over, and return what became of it.
+
+        Raises:
             PlatformError: it takes too long.
         """
         latest = operation
@@ -170,8 +211,6 @@ class Clients:
             wait_until(over, limit, what=f"the end of {operation.operation_type}", interval=self._interval)
         except WaitTimeout as e:
             raise PlatformError(str(e)) from e
-        for error in latest.error.errors:
-            raise OperationError(error.code, error.message)
         return latest
 
     def _wait(self, operation: Operation) -> Operation:
@@ -188,3 +227,8 @@ class Clients:
         if not answer.ok:
             raise from_http_response(answer)
         return set(answer.json().get("permissions", ()))
+
+
+def _check(operation: Operation) -> None:
+    for error in operation.error.errors:
+        raise OperationError(error.code, error.message)

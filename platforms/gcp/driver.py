@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ from kola.cloud.tags import Tags
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from platforms.gcp import errors, request
-from platforms.gcp.clients import SECONDS, Clients, new_token, token_of
+from platforms.gcp.clients import SECONDS, Clients, new_token
 from platforms.gcp.images import ARCHITECTURES, FEATURES, Publisher, Reference, Store, object_name
 from platforms.gcp.options import Options as GcpOptions
 from platforms.gcp.resources import Resources
@@ -140,9 +141,7 @@ class Gcp(CloudPlatform):
             return
         clients = self._clients
         for rule in request.rules(tags, self.options):
-            wanted = {"firewall_resource": rule, "request_id": new_token()}
-            if (made := self.call(clients.to(clients.firewalls.insert_unary), **wanted)) is not None:
-                self.call(clients.finish, made)
+            clients.make(self.call, clients.firewalls.insert_unary, new_token(), partial(_asked_for, rule))
 
     # -- images and objects ------------------------------------------------------------------------------------------
 
@@ -153,7 +152,8 @@ class Gcp(CloudPlatform):
 
     def find_image(self, digest: str) -> str | None:
         """Return our own image of that content."""
-        listed = self._clients.ask(self._clients.images.list, filter=f"labels.kola-digest={digest}")
+        wanted = f"labels.kola-digest={digest} AND labels.kola-owner={self._tags('').owner}"
+        listed = self._clients.ask(self._clients.images.list, filter=wanted)
         ready = [image.name for image in listed if image.status == "READY"]
         return str(Reference(self._clients.project, ready[0])) if ready else None
 
@@ -200,18 +200,16 @@ class Gcp(CloudPlatform):
     def create(self, order: Order) -> str:
         """Make one instance, and wait until Google has it or says why not.
 
-        Each of the two steps is tried again by itself: under throttling the first would be made over and over.
+        Each operation has a name of its own for it: what is left of one that failed may still be there.
         """
-        clients, name = self._clients, request.resource_name(order.name, order.token)
-        wanted = {
-            "zone": order.zone,
-            "request_id": token_of(order.token),
-            "instance_resource": request.instance(order, name, self.options),
-        }
-        # What has that name already, which is of this token, is none but our own.
-        if (made := self.call.fresh(clients.to(clients.instances.insert_unary), **wanted)) is not None:
-            self.call(clients.finish, made)
-        return f"{order.zone}/{name}"
+        clients = self._clients
+
+        def wanted(token: str) -> dict[str, Any]:
+            name = request.resource_name(order.name, token)
+            return {"zone": order.zone, "instance_resource": request.instance(order, name, self.options)}
+
+        token = clients.make(self.call, clients.instances.insert_unary, order.token, wanted)
+        return f"{order.zone}/{request.resource_name(order.name, token)}"
 
     def terminate(self, machine: str) -> None:
         """Delete it; its disks go with it."""
@@ -257,6 +255,10 @@ class Gcp(CloudPlatform):
 
     def _tags(self, name: str) -> Tags:
         return Tags.of(self.context, now=0, ttl=0, name=name)
+
+
+def _asked_for(rule: dict[str, Any], _token: str) -> dict[str, Any]:
+    return {"firewall_resource": rule}
 
 
 def _state(instance: Any) -> State:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.api_core.exceptions import Conflict, NotFound
 
@@ -15,6 +15,7 @@ from kola.cloud.disks import as_raw
 from kola.errors import ConfigError, PlatformError
 from kola.retry import MissingError
 from platforms.gcp.clients import SECONDS, new_token
+from platforms.gcp.request import resource_name
 from platforms.gcp.upload import Upload
 
 if TYPE_CHECKING:
@@ -98,23 +99,40 @@ class Store:
         return self._clients.storage.bucket(self.name)
 
     def ready(self) -> Bucket:
-        """Return it, made if need be.
+        """Return it, made if need be: under the name that it has by default only in our own project.
+
+        Names are those of the whole world, and whoever guessed it could read what is stored there, or change it.
 
         Raises:
-            ConfigError: the user named it, and it is not there.
+            ConfigError: the user named it, and it is not there; or it is somebody else's.
         """
         storage, given = self._clients.storage, {"retry": None, "timeout": SECONDS}
-        with contextlib.suppress(NotFound):
-            return storage.get_bucket(self.name, **given)
         if self._options.bucket:
-            raise ConfigError(f"-P bucket={self.name}: no such bucket in project {self._clients.project}")
+            try:
+                return storage.get_bucket(self.name, **given)
+            except NotFound:
+                project = self._clients.project
+                raise ConfigError(f"-P bucket={self.name}: no such bucket, in project {project} or another") from None
         bucket = self.bucket()
+        if self._is_ours():
+            return bucket
         bucket.iam_configuration.uniform_bucket_level_access_enabled = True
         bucket.iam_configuration.public_access_prevention = "enforced"
         bucket.add_lifecycle_delete_rule(age=_KEEP_DAYS)
-        with contextlib.suppress(Conflict):  # an attempt whose answer was lost
+        try:
             storage.create_bucket(bucket, location=self._options.bucket_location, **given)
+        except Conflict:
+            if not self._is_ours():  # else it is of an attempt whose answer was lost
+                raise ConfigError(
+                    f"platform gcp: the bucket {self.name} is not in project {self._clients.project}: somebody else "
+                    "has that name; make one of another name and say which: -P bucket=NAME"
+                ) from None
         return bucket
+
+    def _is_ours(self) -> bool:
+        given = {"retry": None, "timeout": SECONDS}
+        found = self._clients.storage.list_buckets(prefix=self.name, project=self._clients.project, **given)
+        return any(bucket.name == self.name for bucket in found)
 
     def blob(self, tags: Tags, file: str) -> Blob:
         """Return an object that will carry the tags."""
@@ -195,18 +213,18 @@ class Publisher:
                 tar.kill()
 
     def _make(self, name: str, blob: Blob, tags: Tags, architecture: str) -> str:
-        images = self._clients.images
-        wanted = {
-            "name": name,
+        common = {
             "labels": tags.as_labels(),
             "architecture": architecture,
             "guest_os_features": [{"type_": feature} for feature in FEATURES[architecture]],
             "raw_disk": {"source": f"https://storage.googleapis.com/{self._store.name}/{blob.name}"},
         }
-        made = self._call.fresh(self._clients.to(images.insert_unary), image_resource=wanted, request_id=new_token())
-        if made is not None:  # an attempt whose answer was lost, else
-            self._call(self._clients.finish, made)
-        return str(Reference(self._clients.project, name))
+
+        def wanted(token: str) -> dict[str, Any]:  # an operation that failed leaves an image that is FAILED
+            return {"image_resource": {**common, "name": resource_name(name, token)}}
+
+        token = self._clients.make(self._call, self._clients.images.insert_unary, new_token(), wanted)
+        return str(Reference(self._clients.project, resource_name(name, token)))
 
 
 @contextlib.contextmanager

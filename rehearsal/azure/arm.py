@@ -10,11 +10,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from werkzeug import Response
 
 from rehearsal.azure.kinds import GROUP, TYPES, ArmError, Type, references, validate
-from rehearsal.azure.paths import OPERATIONS, SUBSCRIPTION, Target, target
+from rehearsal.azure.paths import Target, operation, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -88,6 +89,7 @@ class Arm:
         self._effects = effects
         self._lock = threading.RLock()
         self._operations = itertools.count(1)
+        self._made: dict[str, str] = {}  # by path of the operation, what it makes
 
     def answer(self, request: Request) -> Response:
         """Answer a call.
@@ -144,7 +146,7 @@ class Arm:
             raise ArmError(404, code, f"The Resource '{wanted.id}' was not found.")
         if request.method == "POST" and wanted.action:
             status, answered = self._effects.posted(found, wanted.action, self)
-            return _json(answered, status, self._operation() if status == 202 else {})  # noqa: PLR2004
+            return _json(answered, status, self._operation(found) if status == 202 else {})  # noqa: PLR2004
         if request.method == "DELETE":
             return self._delete(found)
         if request.method == "PATCH":
@@ -191,17 +193,18 @@ class Arm:
             return _json(self.shown(made), 201 if state else 200)
         shown = self.shown(made)
         if state and kind.name == "storageAccounts":  # the one that says so by another header
-            version = request.args["api-version"]
-            return _json(None, 202, {"Location": f"{self.url}{made.id}?api-version={version}", "Retry-After": "0"})
+            headers = self._operation(made, "Location")
+            self._made[urlsplit(headers["Location"]).path] = made.key
+            return _json(None, 202, headers)
         shown["properties"] |= state
-        return _json(shown, 201 if state else 200, self._operation() if state else {})
+        return _json(shown, 201 if state else 200, self._operation(made) if state else {})
 
     def _delete(self, found: Resource) -> Response:
         if found.kind is GROUP:
             for one in sorted(self.inside(found.key), key=lambda each: len(each.key), reverse=True):
                 self.remove(one)
             self.remove(found)
-            return Response(status=202, headers=self._operation())
+            return Response(status=202, headers=self._operation(found, "Location"))
         stands = [one for one in self.resources.values() if any(_is_in(ref, found.key) for ref in one.refers)]
         if found.kind.name == "galleries/images/versions":
             stands = []  # machines have a copy
@@ -215,7 +218,7 @@ class Arm:
         self.purge()
         if found.kind.name == "storageAccounts":
             return Response(status=200)
-        return Response(status=202, headers=self._operation())
+        return Response(status=202, headers=self._operation(found))
 
     def _list(self, wanted: Target, request: Request) -> Response:
         if request.method != "GET":
@@ -245,17 +248,18 @@ class Arm:
         if request.method != "GET":
             raise ArmError(405, "MethodNotAllowed", request.method)
         if what == "Operations.Get":
+            if made := self.resources.get(self._made.get(request.path, "")):
+                return _json(self.shown(made))
             return _json({"status": "Succeeded", "name": request.path.rpartition("/")[2]})
         if what == "Providers.Get":
             name = request.path.rpartition("/")[2]
             return _json({"namespace": name, "registrationState": "Registered" if name in TYPES else "NotRegistered"})
         return _json({"value": self._effects.skus(request.args.get("$filter", ""))})
 
-    def _operation(self) -> dict[str, str]:
+    def _operation(self, one: Resource, header: str = "Azure-AsyncOperation") -> dict[str, str]:
         """Return the headers that say where a long operation can be asked for."""
-        path = f"/subscriptions/{SUBSCRIPTION}/providers/{OPERATIONS}/operations/{next(self._operations)}"
-        where = f"{self.url}{path}?api-version=2020-01-01"
-        return {"Azure-AsyncOperation": where, "Retry-After": "0"}
+        path = operation(one.kind, one.body["location"], next(self._operations))
+        return {header: f"{self.url}{path}?api-version=2020-01-01", "Retry-After": "0"}
 
     def shown(self, one: Resource, *, status: bool = False) -> dict[str, Any]:
         """Return a resource as Azure shows it."""

@@ -17,6 +17,7 @@ from rehearsal.azure.blobs import Blobs
 from rehearsal.azure.effects import CONSOLE, Effects
 from rehearsal.azure.kinds import GROUP, TYPES, ArmError
 from rehearsal.azure.paths import SUBSCRIPTION, target
+from rehearsal.azure.permissions import needed
 from rehearsal.faults import Trouble
 from rehearsal.frontend import FrontEnd
 
@@ -60,6 +61,10 @@ class Azure(FrontEnd):
         self.blobs = Blobs(host.folder)
         self.effects = Effects(host, self.blobs)
         self.arm = Arm(self.effects)
+        self.allowed: set[str] | None = None
+        """Actions of the role that the caller has, in lower case; None: all."""
+        self.used: set[str] = set()
+        """Actions that calls have needed, in lower case."""
         self._secret = secrets.token_urlsafe(16)
         claims = base64.urlsafe_b64encode(json.dumps({"appid": "rehearsal", "aud": _AUDIENCE}).encode()).decode()
         self._token = f"e30.{claims.rstrip('=')}.{secrets.token_urlsafe(16)}"
@@ -143,6 +148,7 @@ class Azure(FrontEnd):
         if _is_arm(request):
             if request.headers.get("Authorization") != f"Bearer {self._token}":
                 raise ArmError(401, "InvalidAuthenticationToken", "The access token is invalid.")
+            self._authorize(request)
             return self.arm.answer(request)
         if request.path.startswith(f"/{CONSOLE}/"):
             if request.args.get("sig") != self.effects.console_key:
@@ -152,6 +158,13 @@ class Azure(FrontEnd):
                 raise ArmError(404, "BlobNotFound", "The specified blob does not exist.")
             return blobs.content(request, machine.console().encode())
         return self.blobs.answer(request)
+
+    def _authorize(self, request: Request) -> None:
+        for action in needed(target(request.path), request.method):
+            self.used.add(action.lower())
+            if self.allowed is not None and action.lower() not in self.allowed:
+                message = f"The client does not have authorization to perform action '{action}'."
+                raise ArmError(403, "AuthorizationFailed", message)
 
     def _give_token(self, request: Request) -> Response:
         if request.headers.get("X-IDENTITY-HEADER") != self._secret:

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from rehearsal.azure.kinds import GROUP, TYPES, ArmError, Type
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
-OPERATIONS = "Microsoft.Rehearsal"
-"""The provider of the long-running operations here; Azure's differ, and nobody but Azure makes such a URL."""
+_OPERATIONS = {
+    "Microsoft.Compute": {
+        "operations": "Microsoft.Compute/locations/operations/read",
+        "capsOperations": "Microsoft.Compute/locations/capsOperations/read",
+    },
+    "Microsoft.Network": {"operations": "Microsoft.Network/locations/operations/read"},
+    "Microsoft.Storage": {"asyncoperations": "Microsoft.Storage/operations/read"},
+}
+"""Under which names a provider's locations have its long operations, and what reading them takes."""
 _VERBS = {"PUT": "CreateOrUpdate", "PATCH": "Update", "DELETE": "Delete", "POST": "Post", "GET": "Get"}
 _ROOT = f"/subscriptions/{SUBSCRIPTION}"
 
@@ -22,12 +29,14 @@ class Target:
         id: of a resource, or of what the listed ones are in.
         listing: it is a list of them.
         action: posted to a resource.
+        permission: what reading it takes, where that does not follow from the type.
     """
 
     kind: Type | None
     id: str
     listing: bool = False
     action: str = ""
+    permission: str = ""
 
     def call(self, method: str) -> str:
         """Return the name of a call."""
@@ -44,6 +53,7 @@ def target(path: str) -> Target:
     Raises:
         ArmError: it means nothing here.
     """
+    found: Target | None
     match path.strip("/").split("/"):
         case ["subscriptions", subscription, *_] if subscription.lower() != SUBSCRIPTION:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{subscription}' could not be found.")
@@ -51,6 +61,8 @@ def target(path: str) -> Target:
             return Target(GROUP, _ROOT, listing=True)
         case ["subscriptions", _, groups, name] if groups.lower() == GROUP.name.lower():
             return Target(GROUP, f"{_ROOT}/resourceGroups/{name}")
+        case ["subscriptions", _, "operationresults", _]:
+            found = Target(None, "Operations.Get", permission="Microsoft.Resources/subscriptions/operationresults/read")
         case ["subscriptions", _, "providers", provider, *rest]:
             found = _outside(provider.lower(), [part.lower() for part in rest])
         case ["subscriptions", _, _, group, "providers", provider, *rest]:
@@ -62,15 +74,32 @@ def target(path: str) -> Target:
     return found
 
 
+def operation(kind: Type, location: str, number: int) -> str:
+    """Return the path of a long operation, as far as Azure's own paths are known."""
+    if kind is GROUP:
+        return f"{_ROOT}/operationresults/{number}"
+    provider = provider_of(kind)
+    names = list(_OPERATIONS[provider])
+    name = names[-1] if kind.name.startswith("galleries") else names[0]
+    return f"{_ROOT}/providers/{provider}/locations/{location}/{name}/{number}"
+
+
+def provider_of(kind: Type) -> str:
+    """Return the provider of a type that is not the group's."""
+    return next(name for name, types in TYPES.items() if kind in types.values())
+
+
 def _outside(provider: str, rest: list[str]) -> Target | None:
     """Understand what is asked of a provider itself."""
     match rest:
         case []:
-            return Target(None, "Providers.Get")
-        case ["operations", _] if provider == OPERATIONS.lower():
-            return Target(None, "Operations.Get")
+            return Target(None, "Providers.Get", permission="Microsoft.Resources/subscriptions/providers/read")
+        case ["locations", _, name, _]:
+            for known, permission in _OPERATIONS.get(_types(provider)[0], {}).items():
+                if known.lower() == name:
+                    return Target(None, "Operations.Get", permission=permission)
         case ["skus"] if provider == "microsoft.compute":
-            return Target(None, "ResourceSkus.List")
+            return Target(None, "ResourceSkus.List", permission="Microsoft.Compute/skus/read")
         case [kind] if kind in _types(provider)[1]:
             return Target(_types(provider)[1][kind], _ROOT, listing=True)
     return None

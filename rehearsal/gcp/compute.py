@@ -120,7 +120,10 @@ class Compute:
             size = disks.unpack(stored.path, self._host, path)
             self.images[name] = {**given, "status": "READY", "diskSizeGb": str(size >> 30), "id": self._number()}
 
-        return self.operations.run(request, "insert", "", work)
+        def rest() -> None:
+            self.images[name] = {**given, "status": "FAILED", "id": self._number()}
+
+        return self.operations.run(request, "insert", "", work, rest)
 
     def images_delete(self, request: Request, image: str) -> Response:
         """Delete an image."""

@@ -55,6 +55,7 @@ _PATHS = {
     f"GET {_COMPUTE}/aggregated/disks": "disks.aggregatedList",
     f"DELETE {_COMPUTE}/zones/<zone>/disks/<disk>": "disks.delete",
     "GET /storage/v1/b/<bucket>": "buckets.get",
+    "GET /storage/v1/b": "buckets.list",
     "POST /storage/v1/b": "buckets.insert",
     "GET /storage/v1/b/<bucket>/o": "objects.list",
     "DELETE /storage/v1/b/<bucket>/o/<path:name>": "objects.delete",
@@ -99,7 +100,8 @@ class Gcp(FrontEnd):
         """Say it as Google does; that there is no room is said only when the operation is waited for."""
         if trouble is Trouble.CAPACITY and call == "instances.insert":
             zone = self._match(request)[1]["zone"]
-            return answer(self.compute.operations.add("insert", f"projects/{PROJECT}/zones/{zone}", _NO_ROOM))
+            where = f"projects/{PROJECT}/zones/{zone}"
+            return answer(self.compute.operations.add(request, "insert", where, _NO_ROOM))
         if call == _TOKEN:
             grave = trouble in {Trouble.DENIED, Trouble.EXPIRED, Trouble.MISSING}
             return answer({"error": "invalid_grant" if grave else "internal_failure"}, 400 if grave else 503)

@@ -36,6 +36,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "disks.aggregatedList": ("compute.disks.list",),
     "disks.delete": ("compute.disks.delete",),
     "buckets.get": ("storage.buckets.get",),
+    "buckets.list": ("storage.buckets.list",),
     "buckets.insert": ("storage.buckets.create",),
     "objects.list": ("storage.objects.list",),
     "objects.insert": ("storage.objects.create",),

@@ -65,16 +65,24 @@ class Storage:
         """Return a bucket."""
         return answer(self._bucket(bucket))
 
+    def buckets_list(self, request: Request) -> Response:
+        """List the buckets of a project; what others have is not seen."""
+        (project,) = required(request.args.to_dict(), "project")
+        prefix = request.args.get("prefix", "")
+        found = [one for name, one in sorted(self.buckets.items()) if name.startswith(prefix)]
+        found = [one for one in found if one["project"] == project]
+        return answer({"kind": "storage#buckets", **({"items": found} if found else {})})
+
     def buckets_insert(self, request: Request) -> Response:
         """Make a bucket."""
         given = request.get_json()
         (name,) = required(given, "name")
-        required(request.args.to_dict(), "project")
+        (project,) = required(request.args.to_dict(), "project")
         if not _BUCKET.fullmatch(name):
             raise Failure(400, "invalid", f"Invalid bucket name: '{name}'")
         if name in self.buckets:
-            raise Failure(409, "conflict", "Your previous request to create the named bucket succeeded")
-        self.buckets[name] = {**given, "kind": "storage#bucket"}
+            raise Failure(409, "conflict", "The requested bucket name is not available, or it is yours already")
+        self.buckets[name] = {**given, "kind": "storage#bucket", "project": project}
         return answer(self.buckets[name])
 
     def objects_list(self, request: Request, bucket: str) -> Response:

@@ -69,10 +69,30 @@ def test_what_was_just_made_may_be_unknown_for_a_while() -> None:
 
 
 def test_no_attempt_is_begun_after_the_deadline() -> None:
-    provider = Provider(*[SdkError(Fault.TRANSIENT, after=100)] * 5)
+    provider = Provider(*[SdkError(Fault.TRANSIENT)] * 5)
     with pytest.raises(PlatformError, match=r"^list_things: it said transient \(1 attempts in 0 s\)$"):
-        caller([], seconds=50)(provider.list_things, "")
+        caller([], first=1e6, most=1e6, seconds=50)(provider.list_things, "")
     assert provider.calls == 1
+
+
+def test_a_wait_that_the_provider_names_may_be_longer_than_the_deadline() -> None:
+    slept: list[float] = []
+    provider = Provider(SdkError(Fault.TRANSIENT, after=300))
+    assert caller(slept, seconds=180)(provider.list_things, "there") == "there"
+    assert 300 <= slept[0] <= 301
+
+
+def test_a_wait_that_is_too_long_is_not_begun() -> None:
+    provider = Provider(SdkError(Fault.TRANSIENT, after=601))
+    with pytest.raises(PlatformError, match=r"^list_things: it said transient \(1 attempts in 0 s\)$"):
+        caller([])(provider.list_things, "")
+
+
+def test_what_is_done_anew_as_a_whole_has_a_deadline_of_its_own() -> None:
+    call = caller([], first=1e6, most=1e6, seconds=50)
+    assert call.around(1e7)(Provider(SdkError(Fault.TRANSIENT)).list_things, "there") == "there"
+    with pytest.raises(PlatformError, match="1 attempts"):
+        call(Provider(SdkError(Fault.TRANSIENT)).list_things, "there")
 
 
 def test_other_errors_are_the_programs_own() -> None:

@@ -14,6 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -93,9 +94,41 @@ class CloudContract(PlatformContract):
         assert other.image_ref != first.image_ref
         for run in ("run1", "run2", "run3"):
             cloud.driver(worker="reaper").sweep(Scope("Release.Team", run))
-        cloud.driver(worker="main").check_image(first.image_ref)  # still there
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="main").check_image(first.image_ref)  # still there: its days are not over
+        for run in ("run2", "run3"):  # that used them last
+            cloud.driver(worker="reaper").sweep(Scope("Release.Team", run, older_than=-1))
         assert cloud.left() == []
+
+    def test_an_image_goes_when_its_days_are_over(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        cloud.driver(worker="main", image_days="7").prepare(cloud.local)
+        self.sweep(cloud)
+        images, later = cloud.left(), time.time()
+        assert images
+        for days, left in ((6.9, images), (7.1, [])):
+            clock = SimpleNamespace(time=lambda days=days: later + days * 86400)
+            with monkeypatch.context() as then:
+                then.setattr("kola.cloud.platform.time", clock)
+                cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=24 * 3600))
+            assert cloud.left() == left
+
+    def test_owners_have_images_of_their_own(self, cloud: Cloud) -> None:
+        """Else one's sweep would end the other's, and his own could not find it."""
+        theirs = cloud.driver(run="run1", owner="someone", worker="main").prepare(cloud.local)
+        before = self.images(cloud, "someone")
+        mine = cloud.driver(run="run2", worker="main").prepare(cloud.local)
+        assert mine.image_ref != theirs.image_ref
+        assert self.images(cloud, "someone") == before
+        assert cloud.driver(run="run3", worker="main").prepare(cloud.local).image_ref == mine.image_ref
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run3", older_than=-1))
+        assert self.images(cloud, "someone") == before
+        cloud.driver(worker="main").check_image(theirs.image_ref)
+
+    @staticmethod
+    def images(cloud: Cloud, owner: str) -> list[str]:
+        """Return what an owner has of images, with all tags."""
+        found = cloud.driver(owner=owner).find(Scope(owner, "run1", older_than=-1))
+        return sorted(f"{one.id} {one.tags}" for kind in found.values() for one in kind if one.tags.digest)
 
     @pytest.mark.parametrize("form", list(FORMATS))
     def test_every_form_of_an_image_is_uploaded(self, cloud: Cloud, form: str) -> None:

@@ -71,7 +71,7 @@ class TestAws(CloudContract):
             instance.reset()
             instance.keep()
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1"))
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         backend_of(cloud).import_seconds = 3600.0
         self.interrupted_import(cloud)
         cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1"))
@@ -246,5 +246,5 @@ class TestAws(CloudContract):
         parts = [call for call in cloud.rehearsal.faults.log if call == "UploadPart"]
         assert len(parts) == len(sent) + 2
         print(f"sent {sent[-1][1]} bytes in {len(parts)} calls, memory grown by {grown} KiB")
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         assert [one for one in cloud.left() if "kola-run1" not in one and "group" not in one] == []

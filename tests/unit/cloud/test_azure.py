@@ -27,29 +27,13 @@ from tests.unit.cloud.conftest import Cloud
 from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
 ROLE = Path(__file__).parents[3] / "docs" / "azure-role.json"
-VERBS = {"CreateOrUpdate": "write", "Update": "write", "Get": "read", "List": "read", "Delete": "delete"}
+ACTIONS = Path(__file__).with_name("azure-actions.txt")
 GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
 
 
 def tags() -> Tags:
     """Return tags of the run."""
     return Tags("run1", label("Release.Team"), "main", "", 0, 60)
-
-
-def action(call: str) -> str:
-    """Return the permission that a call of ARM needs."""
-    kind, _, verb = call.partition(".")
-    provider = {"Storage": "Storage", "Galleri": "Compute", "Virtual": "Compute"}.get(kind[:7], "Network")
-    name = kind[0].lower() + kind[1:]
-    name = {
-        "galleriesImages": "galleries/images",
-        "galleriesImagesVersions": "galleries/images/versions",
-        "resourceSkus": "skus",
-        "resourceGroups": "subscriptions/resourceGroups",
-    }.get(name, name)
-    provider = {"VirtualNetworks": "Network", "Disks": "Compute", "ResourceSkus": "Compute"}.get(kind, provider)
-    provider = {"ResourceGroups": "Resources", "Providers": "Resources"}.get(kind, provider)
-    return f"Microsoft.{provider}/{name}/{VERBS.get(verb) or f'{verb[0].lower()}{verb[1:]}/action'}"
 
 
 def verdict_on(status: int, code: str, message: str) -> Verdict:
@@ -83,8 +67,16 @@ class TestAzure(CloudContract):
         body: dict[str, Any] = found.body
         return body
 
-    def test_the_role_of_the_docs_allows_what_is_called_and_little_more(self, cloud: Cloud) -> None:
+    def test_the_role_of_the_docs_allows_what_is_called_and_no_more(self, cloud: Cloud) -> None:
+        """Everything that the driver can do is done, and the rehearsal refuses what the role has not."""
+        front: Any = cloud.rehearsal.front
+        role = json.loads(ROLE.read_text())["Actions"]
+        front.allowed = {action.lower() for action in role}
         prepared = cloud.driver(worker="main").prepare(cloud.local)
+        cloud.driver(worker="main").prepare(cloud.local)
+        managed = f"{GROUPS}/published/providers/Microsoft.Compute/images/none"
+        with pytest.raises(ConfigError, match="ResourceNotFound"):
+            cloud.driver(worker="main").check_image(managed)
         driver = cloud.driver()
         type(driver).user_data_limit = 100
         with driver.launch(SPEC, IGNITION + bytes(range(32, 127)) * 3, MACHINE, prepared) as instance:
@@ -94,20 +86,23 @@ class TestAzure(CloudContract):
         with cloud.driver().launch(SPEC, IGNITION, "kola-run1-gw0-2", prepared):
             pass
         cloud.driver(worker="reaper").sweep(RUN)
-        cloud.driver(worker="reaper").sweep(Scope("Release.Team", older_than=-1))
+        cloud.driver(worker="reaper").sweep(Scope("Release.Team", "run1", older_than=-1))
         assert cloud.left() == []
-        allowed = set(json.loads(ROLE.read_text())["Actions"])
-        called = {action(call) for call in cloud.rehearsal.faults.log if "." in call and "Operations." not in call}
-        assert called <= allowed
-        # Needed without a call of their own: disks, interface and address, what they are joined to, long operations.
-        implied = {one for one in allowed if "/join/" in one or "peration" in one}
-        spare = {f"Microsoft.Compute/{name}" for name in ("disks/write", "disks/delete", "images/read")}
-        spare |= {
-            f"Microsoft.Network/{name}/{verb}"
-            for name in ("networkInterfaces", "publicIPAddresses")
-            for verb in ("write", "delete")
-        }
-        assert allowed - called - implied <= spare
+        assert front.used == front.allowed
+
+    def test_an_action_that_the_role_has_not_is_refused(self, cloud: Cloud) -> None:
+        """Also that of what is not called by itself: the look at a long operation."""
+        front: Any = cloud.rehearsal.front
+        for action in ("Microsoft.Compute/locations/capsOperations/read", "Microsoft.Storage/operations/read"):
+            front.allowed = {one.lower() for one in json.loads(ROLE.read_text())["Actions"]} - {action.lower()}
+            with pytest.raises(PlatformError, match=f"AuthorizationFailed: .*{action}"):
+                cloud.driver(worker="main").prepare(cloud.local)
+            self.sweep(cloud)
+
+    def test_azure_knows_every_action_of_the_role(self) -> None:
+        """It takes no role with another one."""
+        known = [line for line in ACTIONS.read_text().splitlines() if not line.startswith("#")]
+        assert set(json.loads(ROLE.read_text())["Actions"]) <= set(known)
 
     def test_the_machine_is_what_was_asked_for(self, cloud: Cloud) -> None:
         options = {"spot": "yes", "vtpm": "yes", "zones": "2", "disk_type": "Premium_LRS"}

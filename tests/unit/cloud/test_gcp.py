@@ -6,10 +6,10 @@ import gzip
 import json
 import os
 import random
-import re
 import resource
 import subprocess
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,21 +17,14 @@ from typing import Any, ClassVar
 import pytest
 import requests
 import yaml
-from google.api_core.exceptions import from_http_status
-from google.auth.exceptions import RefreshError, TransportError
 
-from kola.cloud.platform import Order
-from kola.cloud.sizes import InstanceType, read_table
 from kola.cloud.tags import Tags
 from kola.errors import ConfigError, PlatformError
-from kola.retry import Backoff, Caller, Fault
-from kola.spec import Disk, MachineSpec
+from kola.platform import Scope
+from kola.retry import Backoff, Caller
 from kola.wait import wait_until
-from platforms.gcp import request, upload
-from platforms.gcp.driver import ROLE, Gcp
-from platforms.gcp.errors import OperationError, classify
-from platforms.gcp.images import Reference
-from platforms.gcp.options import Options
+from platforms.gcp import upload
+from platforms.gcp.driver import ROLE
 from rehearsal.faults import Trouble
 from rehearsal.gcp.frontend import Gcp as Rehearsed
 from rehearsal.gcp.permissions import NEEDED
@@ -59,6 +52,8 @@ class TestGcp(CloudContract):
     def test_the_role_has_what_is_needed_and_no_more(self, cloud: Cloud) -> None:
         """Everything that the driver can do is done; each call needs its permissions."""
         cloud.driver(worker="main", image_days="0").prepare(replace(cloud.local, sha256="7" * 64))
+        named = cloud.driver(worker="main", image_days="0", bucket="kola-rehearsal-1")
+        named.prepare(replace(cloud.local, sha256="8" * 64))
         prepared = cloud.driver(worker="main").prepare(cloud.local)
         cloud.driver(worker="main").prepare(cloud.local)
         driver = cloud.driver()
@@ -101,12 +96,36 @@ class TestGcp(CloudContract):
         [
             ("region", "mars-north1", "-P region=mars-north1: no such region"),
             ("project", "other", "platform gcp: the credentials of kola@rehearsal-1.* do not reach project other: "),
-            ("bucket", "nowhere", "-P bucket=nowhere: no such bucket in project rehearsal-1"),
+            ("bucket", "nowhere", "-P bucket=nowhere: no such bucket, in project rehearsal-1 or another"),
         ],
     )
     def test_a_place_that_is_not_there(self, cloud: Cloud, option: str, value: str, problem: str) -> None:
         with pytest.raises(ConfigError, match=problem):
             cloud.driver(worker="main", **{option: value}).prepare(cloud.local)
+
+    @pytest.mark.parametrize("step", ["image", "config"])
+    def test_a_bucket_that_somebody_else_made_is_not_used(self, cloud: Cloud, step: str) -> None:
+        """Its name can be guessed: who has it could change images on their way, and read configs."""
+        front(cloud).storage.buckets["kola-rehearsal-1"] = {"name": "kola-rehearsal-1", "project": "theirs"}
+        steps: dict[str, Callable[[], object]] = {
+            "image": lambda: cloud.driver(worker="main").prepare(cloud.local),
+            "config": lambda: cloud.driver().put(MACHINE, gzip.compress(IGNITION), TAGS),
+        }
+        problem = r"bucket kola-rehearsal-1 is not in project rehearsal-1: .* -P bucket=NAME"
+        with pytest.raises(ConfigError, match=problem):
+            steps[step]()
+        assert front(cloud).storage.objects == {}
+        assert front(cloud).storage.sessions == {}
+
+    def test_a_bucket_of_an_attempt_whose_answer_was_lost_is_ours(self, cloud: Cloud) -> None:
+        cloud.rehearsal.faults.inject(Trouble.LOST, "buckets.insert")
+        cloud.driver(worker="main").prepare(cloud.local)
+        assert cloud.rehearsal.faults.log.count("buckets.insert") == 2
+
+    def test_a_bucket_that_the_user_names_may_be_anywhere(self, cloud: Cloud) -> None:
+        front(cloud).storage.buckets["of-another"] = {"name": "of-another", "project": "theirs"}
+        cloud.driver(worker="main", bucket="of-another").prepare(cloud.local)
+        assert "kola-rehearsal-1" not in front(cloud).storage.buckets
 
     def test_no_credentials(self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere")
@@ -146,8 +165,38 @@ class TestGcp(CloudContract):
     def test_an_operation_that_fails_is_the_calls_failure(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
         cloud.rehearsal.faults.inject(Trouble.CAPACITY, self.CREATE, times=1000)
-        with pytest.raises(PlatformError, match=r"us-central1-\w: finish: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"):
+        with pytest.raises(
+            PlatformError, match=r"us-central1-\w: instances.insert: ZONE_RESOURCE_POOL_EXHAUSTED: The zone does"
+        ):
             self.round_trip(cloud, prepared)
+
+    @pytest.mark.parametrize("code", ["RESOURCE_OPERATION_RATE_EXCEEDED", "INTERNAL_ERROR", "RESOURCE_NOT_FOUND"])
+    def test_an_operation_that_fails_for_a_while_is_begun_anew(self, cloud: Cloud, code: str) -> None:
+        """Image, both firewall rules, machine: the one that failed stays failed, whoever asks for it again."""
+        log, failing = cloud.rehearsal.faults.log, front(cloud).compute.operations.failing
+        failing.extend([(503, code, "later")] * 2)
+        controller = cloud.driver(worker="main")
+        image = controller.publish(cloud.local, "kola-run1-x", replace(TAGS, name="", owner="release-team"))
+        controller.check_image(image)
+        assert log.count("images.insert") == 3
+        ready = [one["status"] for one in front(cloud).compute.images.values() if not one.get("published")]
+        assert ready == ["FAILED", "FAILED", "READY"]
+        failing.extend([(503, code, "later")] * 2)
+        prepared = controller.prepare(cloud.published)
+        assert log.count("firewalls.insert") == 4
+        failing.extend([(503, code, "later")] * 2)
+        self.round_trip(cloud, prepared)
+        assert log.count("instances.insert") == 3
+        controller.sweep(Scope("release-team", "run1"))
+        self.sweep(cloud)
+        assert cloud.left() == []
+
+    def test_an_operation_that_fails_for_good_is_not_begun_anew(self, cloud: Cloud) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        front(cloud).compute.operations.failing.append((400, "INVALID_USAGE", "no"))
+        with pytest.raises(PlatformError, match=r"instances\.insert: INVALID_USAGE: no"):
+            self.round_trip(cloud, prepared)
+        assert cloud.rehearsal.faults.log.count("instances.insert") == 1
 
     def test_a_machine_that_is_off_is_started(self, cloud: Cloud) -> None:
         prepared = cloud.driver(worker="main").prepare(cloud.published)
@@ -273,124 +322,3 @@ class TestGcp(CloudContract):
 def front(cloud: Cloud) -> Rehearsed:
     assert isinstance(cloud.rehearsal.front, Rehearsed)
     return cloud.rehearsal.front
-
-
-# -- pure --------------------------------------------------------------------------------------------------------------
-
-
-def order(**spec: Any) -> Order:
-    kind = InstanceType("n2-standard-2", "x86_64", 2, 8192)
-    return Order(MACHINE, TAGS, "t1", "projects/p/global/images/i", kind, "us-central1-a", MachineSpec(**spec), b"{}")
-
-
-def test_what_an_instance_is_asked_for() -> None:
-    plain = request.instance(order(), "n", Options())
-    assert "service_accounts" not in plain
-    assert plain["scheduling"]["instance_termination_action"] == "DELETE"
-    assert plain["scheduling"]["max_run_duration"] == {"seconds": 7200}
-    assert plain["shielded_instance_config"] == {
-        "enable_secure_boot": False, "enable_vtpm": True, "enable_integrity_monitoring": True,
-    }  # fmt: skip
-    assert plain["network_interfaces"][0]["access_configs"]
-    assert len(plain["disks"]) == 1
-    chosen = Options(
-        spot=True, address="private", subnet="s", service_account="a@b", secure_boot=True, features="nested, sev-snp"
-    )
-    more = request.instance(order(disk_gib=20, disks=(Disk(3),)), "n", chosen)
-    assert more["service_accounts"][0]["email"] == "a@b"
-    assert more["scheduling"]["provisioning_model"] == "SPOT"
-    assert more["scheduling"]["on_host_maintenance"] == "TERMINATE"
-    assert more["network_interfaces"] == [{"subnetwork": "regions/us-central1/subnetworks/s", "nic_type": "GVNIC"}]
-    assert [disk["initialize_params"]["disk_size_gb"] for disk in more["disks"]] == [20, 3]
-    assert all(
-        disk["auto_delete"] and disk["initialize_params"]["labels"] == TAGS.as_labels() for disk in more["disks"]
-    )
-    assert more["shielded_instance_config"]["enable_secure_boot"]
-    assert more["advanced_machine_features"] == {"enable_nested_virtualization": True}
-    assert more["confidential_instance_config"]["confidential_instance_type"] == "SEV_SNP"
-
-
-def test_more_than_there_is() -> None:
-    for disks in ((Disk(1),) * 16, (Disk(1, "mine"),)):
-        with pytest.raises(ConfigError, match="at most 15 extra disks, and none with a serial"):
-            request.instance(order(disks=disks), "n", Options())
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"secure_boot": True, "vtpm": False}, "-P secure-boot=true needs -P vtpm=true"),
-        ({"features": "sev,tdx"}, "-P features=sev,tdx: one of "),
-    ],
-)
-def test_options_that_contradict_each_other(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        Options(**options)
-
-
-def test_names_are_what_google_takes_and_differ_by_token() -> None:
-    names = {request.resource_name(name, token) for name in ("kola-r1-gw0-1", "Ä" * 80, "a.b-") for token in ("1", "2")}
-    assert len(names) == 6
-    assert all(re.fullmatch(r"[a-z-][a-z0-9-]{0,61}[a-z0-9]", name) for name in names)
-    assert request.resource_name("kola-r1-gw0-1", "1").startswith("kola-r1-gw0-1-")
-
-
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("i", "projects/p/global/images/i"),
-        ("family/f", "projects/p/global/images/family/f"),
-        ("q/i", "projects/q/global/images/i"),
-        ("q/family/f", "projects/q/global/images/family/f"),
-        ("projects/q/global/images/i", "projects/q/global/images/i"),
-        ("projects/q/global/images/family/f", "projects/q/global/images/family/f"),
-        ("https://compute.googleapis.com/compute/v1/projects/q/global/images/i", "projects/q/global/images/i"),
-    ],
-)
-def test_ways_to_name_an_image(text: str, path: str) -> None:
-    assert str(Reference.parse(text, "p")) == path
-
-
-@pytest.mark.parametrize("text", ["", "a/b/c", "q/family/", "/i"])
-def test_an_image_that_nobody_can_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected cloud: and NAME, family/NAME"):
-        Reference.parse(text, "p")
-
-
-def api(status: int, reason: str) -> Any:
-    return from_http_status(status, "message", errors=[{"reason": reason, "message": "in short\nand at length"}])
-
-
-@pytest.mark.parametrize(
-    ("error", "fault", "message"),
-    [
-        (api(403, "rateLimitExceeded"), Fault.TRANSIENT, "rateLimitExceeded: in short"),
-        (api(403, "quotaExceeded"), Fault.CAPACITY, "quotaExceeded: in short"),
-        (api(403, "forbidden"), Fault.FATAL, "forbidden: in short"),
-        (api(404, "notFound"), Fault.MISSING, "notFound: in short"),
-        (api(400, "resourceInUseByAnotherResource"), Fault.TRANSIENT, "resourceInUseByAnotherResource: in short"),
-        (api(400, "invalid"), Fault.FATAL, "invalid: in short"),
-        (api(503, "backendError"), Fault.TRANSIENT, "backendError: in short"),
-        (from_http_status(429, "slow"), Fault.TRANSIENT, "429: slow"),
-        (OperationError("QUOTA_EXCEEDED", "no"), Fault.CAPACITY, "QUOTA_EXCEEDED: no"),
-        (OperationError("RESOURCE_NOT_FOUND", "no"), Fault.MISSING, "RESOURCE_NOT_FOUND: no"),
-        (RefreshError("<html>"), Fault.TRANSIENT, "an answer that is none of Google's token service"),
-        (RefreshError("invalid_grant: no", {}), Fault.FATAL, "credentials: invalid_grant: no"),
-        (TransportError("x"), Fault.TRANSIENT, "no connection to Google's token service"),
-        (requests.ConnectionError("x?upload_id=1"), Fault.TRANSIENT, "no connection to Google (ConnectionError)"),
-    ],
-)
-def test_what_an_error_means(error: Exception, fault: Fault, message: str) -> None:
-    verdict = classify(error)
-    assert verdict is not None
-    assert (verdict.fault, verdict.message) == (fault, message)
-
-
-def test_an_error_of_ours_is_not_googles() -> None:
-    assert classify(ValueError("x")) is None
-
-
-def test_the_table_of_types() -> None:
-    table = read_table(Gcp.types_table)
-    assert {kind.arch for kind in table} == {"x86_64", "aarch64"}
-    assert all(kind.usd_per_hour for kind in table)
