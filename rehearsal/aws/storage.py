@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
 
 def refusal(request: Request, call: str) -> tuple[int, str, str] | None:
-    """Return status, code and message for a call that S3 refuses."""
+    """Return status, code and message for a call that S3 refuses, or that does not say whose bucket it means.
+
+    Who has only a URL does not have to say it, and a bucket that is being made is ours.
+    """
     name = request.path.strip("/").partition("/")[0]
     partition, owner = s3_backends.bucket_accounts.get(name, ("", ""))
     if not owner:
         return None
-    if request.headers.get("x-amz-expected-bucket-owner", owner) != owner:
+    expected = request.headers.get("x-amz-expected-bucket-owner", "")
+    if not expected and "Authorization" in request.headers and call != "CreateBucket":
+        return 400, "MissingSecurityHeader", "a rehearsal wants x-amz-expected-bucket-owner"
+    if expected not in {"", owner}:
         return 403, "AccessDenied", "Access Denied"
     upload = s3_backends[owner][partition].buckets[name].multiparts.get(request.args.get("uploadId", ""))
     told = "" if upload is None else upload.metadata.get("x-amz-checksum-algorithm", "")
