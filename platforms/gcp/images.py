@@ -122,7 +122,7 @@ class Store:
         try:
             storage.create_bucket(bucket, location=self._options.bucket_location, **given)
         except Conflict:
-            if not self._is_ours():  # else it is of an attempt whose answer was lost
+            if not self._is_ours():  # else another run of ours has just made it
                 raise ConfigError(
                     f"platform gcp: the bucket {self.name} is not in project {self._clients.project}: somebody else "
                     "has that name; make one of another name and say which: -P bucket=NAME"
