@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kola.gate.evidence import Evidence
     from kola.gate.policy import Policy
     from kola.matrix import Cell, Job
-    from kola.results import RunRecord, Target
+    from kola.results import RunRecord, Target, TestRecord
 
 RAN = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.FLAKY, Outcome.WARNED})
 """Outcomes of tests that said something of the operating system."""
@@ -52,17 +52,34 @@ class Expected:
 
 @dataclass(frozen=True)
 class CellReport:
-    """What came out for a cell. ``record``: of all its shares, if all of them can be believed."""
+    """What came out for a cell.
+
+    Attributes:
+        cell: of the matrix.
+        genuine: the records of its shares that can be believed, also of runs that were cut short.
+        record: of all its shares, if all of them can be believed and are complete.
+        findings: what is wrong.
+    """
 
     cell: Cell
+    genuine: tuple[RunRecord, ...]
     record: RunRecord | None
     findings: tuple[Finding, ...]
 
     @property
     def deployments(self) -> frozenset[str]:
         """What its machines had booted."""
-        record = self.record
-        return frozenset() if record is None else frozenset(record.targets[0].deployments)
+        return frozenset(one for record in self.genuine for one in record.targets[0].deployments)
+
+    @property
+    def tests(self) -> dict[str, TestRecord]:
+        """What can be believed of its tests, by node id."""
+        return {nodeid: test for record in self.genuine for nodeid, test in sorted(record.tests.items())}
+
+    @property
+    def ran(self) -> bool:
+        """Whether a test ran, as far as that can be believed."""
+        return any(test.outcome in RAN for test in self.tests.values())
 
 
 def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, policy: Policy) -> CellReport:
@@ -97,7 +114,8 @@ def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, po
             record = merged if merged.complete else None
         except ConfigError as e:
             findings.append(Finding(Code.INCOMPLETE, cell.name, str(e)))
-    return CellReport(cell, record, tuple(replace(finding, required=cell.required) for finding in findings))
+    required = tuple(replace(finding, required=cell.required) for finding in findings)
+    return CellReport(cell, tuple(genuine), record, required)
 
 
 def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> Iterator[Finding]:
@@ -111,12 +129,13 @@ def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> 
     yield from (Finding(Code.DIGEST, job.name, text) for text in _digests(record, target, expected))
     if problem := _incomplete(record):
         yield Finding(Code.INCOMPLETE, job.name, problem)
-    elif record.finished is not None:
-        age = expected.now - record.finished
-        if age > policy.max_age_hours * 3600:
-            yield Finding(Code.STALE, job.name, f"{age / 3600:.0f} hours old; allowed: {policy.max_age_hours}")
-        elif age < -_FUTURE_SECONDS or record.finished < record.started:
-            yield Finding(Code.STALE, job.name, "ended in the future, or before it began: a clock is wrong")
+    # Also of a run that was cut short: that it was may be waived, its age not.
+    ended = record.started if record.finished is None else record.finished
+    age = expected.now - ended
+    if age > policy.max_age_hours * 3600:
+        yield Finding(Code.STALE, job.name, f"{age / 3600:.0f} hours old; allowed: {policy.max_age_hours}")
+    elif age < -_FUTURE_SECONDS or ended < record.started:
+        yield Finding(Code.STALE, job.name, "ended in the future, or before it began: a clock is wrong")
 
 
 def _misplaced(job: Job, record: RunRecord) -> str:
@@ -194,6 +213,14 @@ def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Itera
     if not RAN & set(outcomes):
         said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items()) or "there are none"
         yield Finding(Code.NO_TESTS, cell.name, f"not one test ran: {said}")
+
+
+def untested(reports: Sequence[CellReport]) -> Iterator[Finding]:
+    """Yield the architectures that nothing speaks for: that results are missing can be waived, but not for all of them."""
+    for arch in dict.fromkeys(report.cell.arch for report in reports if report.cell.required):
+        if not any(report.ran for report in reports if report.cell.required and report.cell.arch == arch):
+            text = "no required cell has results that can be believed, with a test that ran"
+            yield Finding(Code.UNTESTED, arch, text)
 
 
 def same_deployment(reports: list[CellReport]) -> Iterator[Finding]:

@@ -206,7 +206,7 @@ def _past(folder: Path, started: float, where: Where) -> Past:
     stream = where.policy.image_streams.get(where.stream, where.stream)
     expected = Expected(stream, folder.name, time.time(), builds)
     reports = [examine(cell, evidence, expected, patient) for cell in where.cells]
-    whole = {report.cell.name: report.record for report in reports if report.record is not None}
+    whole = {report.cell.name: report.genuine for report in reports if report.record is not None}
     return Past(folder.name, started, whole, builds)
 
 

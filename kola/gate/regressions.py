@@ -34,17 +34,20 @@ def limit(earlier: Sequence[float], rule: Rule) -> float:
     return middle + max(rule.mads * spread, rule.percent / 100 * middle, rule.least)
 
 
-def measures(cells: Mapping[str, RunRecord], builds: Mapping[str, Build]) -> dict[tuple[Code, str], float]:
+def measures(cells: Mapping[str, Sequence[RunRecord]], builds: Mapping[str, Build]) -> dict[tuple[Code, str], float]:
     """Return all measures of a build, by kind and subject; times only of one accelerator in each cell."""
     found: dict[tuple[Code, str], float] = {}
-    for cell, record in cells.items():
-        accelerator = record.targets[0].accelerator
-        boots = [m.boot_seconds for m in record.machines.values() if m.boot_seconds is not None and not m.updated]
-        if boots:
-            found[Code.BOOT_TIME, f"{cell} on {accelerator}"] = median(boots)
-        for nodeid, test in record.tests.items():
-            if test.outcome is Outcome.PASSED and "call" in test.phases:
-                found[Code.TEST_TIME, f"{cell}::{nodeid} on {accelerator}"] = test.phases["call"]
+    for cell, records in cells.items():
+        boots: dict[str, list[float]] = {}
+        for record in records:
+            accelerator = record.targets[0].accelerator
+            for machine in record.machines.values():
+                if machine.boot_seconds is not None and not machine.updated:
+                    boots.setdefault(accelerator, []).append(machine.boot_seconds)
+            for nodeid, test in record.tests.items():
+                if test.outcome is Outcome.PASSED and "call" in test.phases:
+                    found[Code.TEST_TIME, f"{cell}::{nodeid} on {accelerator}"] = test.phases["call"]
+        found |= {(Code.BOOT_TIME, f"{cell} on {name}"): median(seconds) for name, seconds in boots.items()}
     for arch, build in builds.items():
         for platform, image in build.images.items():
             if image.size is not None:
@@ -65,7 +68,7 @@ def regressions(
     """
     if histories and policy.history_required:
         yield from _too_few(reports, histories[0], policy)
-    cells = {report.cell.name: report.record for report in reports if report.record is not None}
+    cells = {report.cell.name: report.genuine for report in reports if report.genuine}
     informing = {report.cell.name for report in reports if not report.cell.required}
     now = measures(cells, builds)
     rules = {
@@ -90,14 +93,14 @@ def regressions(
                 yield Finding(code, name, text, name.partition("::")[0] not in informing)
 
 
-def _renamed(past: Past, stream: str, own: str) -> dict[str, RunRecord]:
+def _renamed(past: Past, stream: str, own: str) -> dict[str, Sequence[RunRecord]]:
     """Return a build's cells as those of the other stream are called."""
-    return {f"{own}{name.removeprefix(stream)}": record for name, record in past.cells.items()}
+    return {f"{own}{name.removeprefix(stream)}": records for name, records in past.cells.items()}
 
 
 def _too_few(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
     for report in reports:
         there = sum(report.cell.name in past.cells for past in history.builds)
-        if report.record is not None and there < policy.history_least:
+        if report.genuine and there < policy.history_least:
             text = f"results of {there} earlier builds; {policy.history_least} are needed to see what has become slower"
             yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import shutil
@@ -32,7 +33,7 @@ from tests.unit.gate.world import (
     with_test,
 )
 
-ONE = f"{STORAGE}.1of2"
+ONE, TWO = f"{STORAGE}.1of2", f"{STORAGE}.2of2"
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,8 @@ def two_flaky(record: RunRecord) -> RunRecord:
     return with_test(with_test(record, 0, outcome=Outcome.FLAKY), 1, outcome=Outcome.FLAKY)
 
 
-def slower(world: World) -> None:
-    def change(record: RunRecord) -> RunRecord:
-        machines = {n: replace(m, up=(m.up or 0) + 15) for n, m in record.machines.items()}
-        return replace(record, machines=machines)
-
-    world.change(BASIC, change)
+def slowed(record: RunRecord) -> RunRecord:
+    return replace(record, machines={n: replace(m, up=(m.up or 0) + 15) for n, m in record.machines.items()})
 
 
 def without(record: RunRecord, number: int) -> RunRecord:
@@ -120,10 +117,11 @@ def edges(change: Callable[[list[list[int]]], list[list[int]]]) -> Callable[[Wor
     return close
 
 
-def unfinished(world: World) -> None:
+def unfinished(world: World, seconds: float = 0) -> None:
     """Nobody signs what is not finished; somebody did."""
     folder = world.job(BASIC)
-    record = replace(record_of(BASIC, BUILD, world.started(BUILD)), complete=False, exit_code=None, finished=None)
+    record = record_of(BASIC, BUILD, world.started(BUILD) + seconds)
+    record = replace(record, complete=False, exit_code=None, finished=None)
     record.write(folder / "results.json")
     digest = hashlib.sha256((folder / "results.json").read_bytes()).hexdigest()
     signer = load_signer(str(world.folder / "key.pem"))
@@ -174,7 +172,40 @@ def unsigned_past(world: World) -> None:
     (world.job(BASIC, PARENT) / "results.intoto.jsonl").unlink()
 
 
+def waive(world: World, *pairs: tuple[str, str]) -> None:
+    """Somebody answers for findings: code and pattern of each."""
+    until = dt.datetime.fromtimestamp(world.now, dt.UTC).date() + dt.timedelta(days=1)
+    rest = f'reason = "r"\nowner = "o"\ntracker = "t"\nexpires = {until}\n'
+    world.write("waivers.toml", "".join(f'[[waivers]]\ncode = "{c}"\npattern = "{p}"\n{rest}' for c, p in pairs))
+
+
+def nothing_there(world: World) -> None:
+    for name in (BASIC, ONE, TWO):
+        shutil.rmtree(world.job(name))
+    waive(world, ("missing", "testing.*"))
+
+
+def cut_short(world: World, change: Callable[[RunRecord], RunRecord]) -> None:
+    """A run that was cut short, which is waived; nothing else of it is."""
+    world.change(BASIC, lambda r: change(replace(r, complete=False, exit_code=2)))
+    waive(world, ("incomplete", BASIC))
+
+
 CASES = (
+    Case("nothing of an architecture, waived", Code.UNTESTED, "no required cell has results", nothing_there),
+    Case("cut short, stale", Code.STALE, "hours old", lambda w: cut_short(w, lambda r: moved(r, -3 * 86400))),
+    Case("killed, stale", Code.STALE, "hours old", lambda w: (unfinished(w, -3 * 86400), waive(w, ("incomplete", BASIC)))),
+    Case("cut short, fewer tests", Code.SHRUNK, "1 of 3 tests ran", lambda w: cut_short(w, lambda r: without(r, 1))),
+    Case("cut short, flaky", Code.FLAKY_BUDGET, "2 tests are flaky", lambda w: cut_short(w, two_flaky)),
+    Case("cut short, slower", Code.BOOT_TIME, "35.0 s", lambda w: cut_short(w, slowed)),
+    Case(
+        "a missing share, waived, the other smaller", Code.SHRUNK, "1 of 3 tests ran",
+        lambda w: (shutil.rmtree(w.job(ONE)), w.change(TWO, lambda r: without(r, 1)), waive(w, ("missing", ONE))),
+    ),
+    Case(
+        "a missing share, waived, the other flaky", Code.FLAKY_BUDGET, "2 tests are flaky",
+        lambda w: (shutil.rmtree(w.job(ONE)), w.change(TWO, two_flaky), waive(w, ("missing", ONE))),
+    ),
     Case("missing cell", Code.MISSING, "there are no results", lambda w: shutil.rmtree(w.job(BASIC))),
     Case("missing share", Code.MISSING, "no results", lambda w: shutil.rmtree(w.job(ONE))),
     Case("missing file", Code.MISSING, "no results", lambda w: (w.job(BASIC) / "results.json").unlink()),
@@ -246,7 +277,7 @@ CASES = (
     Case("a test skipped", Code.SHRUNK, "1 of 3", outcome(Outcome.SKIPPED, 0)),
     Case("flaky tests", Code.FLAKY_BUDGET, "2 tests are flaky; allowed: 1", job(BASIC, two_flaky)),
     Case("flaky again", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", lambda w: flaky(w, BUILD, PARENT, EARLIER[1])),
-    Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", slower),
+    Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", job(BASIC, slowed)),
     Case("slower test", Code.TEST_TIME, "40.0 s", job(BASIC, lambda r: with_test(r, phases={"call": 40.0}))),
     Case("larger image", Code.IMAGE_SIZE, "1000.0 MiB", larger),
     Case("no history", Code.NO_HISTORY, "no results of a promoted build", lambda w: forget(w, *EARLIER)),
@@ -305,6 +336,18 @@ def test_closed(world: World, capsys: pytest.CaptureFixture[str], case: Case) ->
 
 def test_every_condition_is_in_the_table() -> None:
     assert {case.code for case in CASES} == set(Code)
+
+
+def test_no_box_is_ticked_of_what_is_not_there(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing_there(world)
+    assert world.exit_code("pre-release", "--checklist", "-") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  - there is nothing to look at" in lines
+    assert [line for line in lines if line.startswith("- [x]")] == [
+        "- [x] meta.json is of this build and stream for every architecture",
+        "- [x] The build follows the last release of the stream",
+        f"- [x] {AWS} (informs): 3 passed",
+    ]
 
 
 def test_a_cell_that_only_informs_holds_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
