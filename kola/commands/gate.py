@@ -78,6 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(args: argparse.Namespace) -> Verdict:
     phase, now = Phase(args.phase), time.time()
+    for name in ("stream", "build"):
+        if not getattr(args, name).strip():
+            raise ConfigError(f"--{name} is empty: expected the {name} that is judged")
     needed = {Phase.PRE_RELEASE: ("builds", "releases"), Phase.ROLLOUT: ("builds", "releases", "graph")}
     if lacking := [f"--{name}" for name in needed.get(phase, ()) if not getattr(args, name)]:
         raise ConfigError(f"--phase {phase} needs {' and '.join(lacking)}")
@@ -100,6 +103,7 @@ def _judge(args: argparse.Namespace) -> Verdict:
                 reading.read_builds(places.builds, args.build, arches),
                 reading.read_releases(places.releases),
                 reading.read_graphs(pair.replace(reading.STREAM, args.stream) for pair in args.graph),
+                wanted=bool(places.builds),
             ),
             histories=_histories(args, policy, matrix, keys),
         )

@@ -74,7 +74,7 @@ BOXES = (
     _box("Boots, tests and images are not slower or larger than before", {
         Code.BOOT_TIME, Code.TEST_TIME, Code.IMAGE_SIZE,
     }, seen=_earlier),
-    _box("meta.json is of this build and stream for every architecture", {Code.METADATA}, _STEPS, _metadata),
+    _box("meta.json is of this build and stream for every architecture", {Code.METADATA}, seen=_metadata),
     _box("The build follows the last release of the stream", {Code.PARENT}, _STEPS, _metadata),
     _box("The build is in the update graph, as it was built", {Code.GRAPH_NODE}, {Phase.ROLLOUT}, _graphs),
     _box("The graph leads to it from all releases since the last barrier, and from no others", {Code.GRAPH_EDGES}, {

@@ -44,11 +44,15 @@ class History:
         stream: its name.
         builds: as many as the policy wants to look at.
         promoted: the last of them that was released; None if none of them was, or nobody knows.
+        cells: names of the cells that the stream has now; empty: nobody knows.
+        metadata: whether it is known where the meta.json of its builds are.
     """
 
     stream: str
     builds: tuple[Past, ...] = ()
     promoted: Past | None = None
+    cells: frozenset[str] = frozenset()
+    metadata: bool = False
 
 
 def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
@@ -101,7 +105,9 @@ def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> It
         text = f"{len(counted)} tests are flaky; allowed: {policy.flaky_budget}: {some(counted, 5)}"
         yield Finding(Code.FLAKY_BUDGET, "flaky", text)
     for report, nodeid in names:
-        earlier = history.builds[: max(0, policy.flaky_builds - 1)]
+        # Of builds that have no results of this cell nobody knows whether it was flaky in there.
+        whole = [past for past in history.builds if report.cell.name in past.cells]
+        earlier = whole[: max(0, policy.flaky_builds - 1)]
         times = 1 + sum(_was_flaky(past, report.cell.name, nodeid) for past in earlier)
         if times >= policy.flaky_times:
             text = f"flaky in {times} of the last {len(earlier) + 1} builds; allowed: {policy.flaky_times - 1}"

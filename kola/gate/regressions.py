@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kola.gate.history import History, Past
     from kola.gate.policy import Policy, Rule
     from kola.results import RunRecord
+
+    Measure = tuple[Code, str]
+    Measures = Mapping[Measure, float]
 
 _NORMAL = 1.4826
 """Median absolute deviation -> standard deviation, where noise is normal."""
@@ -34,9 +38,9 @@ def limit(earlier: Sequence[float], rule: Rule) -> float:
     return middle + max(rule.mads * spread, rule.percent / 100 * middle, rule.least)
 
 
-def measures(cells: Mapping[str, Sequence[RunRecord]], builds: Mapping[str, Build]) -> dict[tuple[Code, str], float]:
+def measures(cells: Mapping[str, Sequence[RunRecord]], builds: Mapping[str, Build]) -> dict[Measure, float]:
     """Return all measures of a build, by kind and subject; times only of one accelerator in each cell."""
-    found: dict[tuple[Code, str], float] = {}
+    found: dict[Measure, float] = {}
     for cell, records in cells.items():
         boots: dict[str, list[float]] = {}
         for record in records:
@@ -66,11 +70,10 @@ def regressions(
         histories: of its own stream first, and of the one that it is promoted from, whose cells are called otherwise.
         policy: the rules.
     """
-    if histories and policy.history_required:
-        yield from _too_few(reports, histories[0], policy)
     cells = {report.cell.name: report.genuine for report in reports if report.genuine}
     informing = {report.cell.name for report in reports if not report.cell.required}
     now = measures(cells, builds)
+    yield from _no_size(builds)
     rules = {
         Code.BOOT_TIME: policy.boot_time,
         Code.TEST_TIME: policy.test_time,
@@ -78,7 +81,15 @@ def regressions(
     }
     own = histories[0].stream if histories else ""
     for history in histories:
-        pasts = [measures(_renamed(past, history.stream, own), past.builds) for past in history.builds]
+        whole = [_renamed(past, history.stream, own) for past in history.builds]
+        pasts = [measures(records, past.builds) for records, past in zip(whole, history.builds, strict=True)]
+        if policy.history_required and policy.for_stream(history.stream).history_required:
+            has_cells = {f"{own}{name.removeprefix(history.stream)}" for name in history.cells} or set(cells)
+            compared = [report for report in reports if report.genuine and report.cell.name in has_cells]
+            there = Counter(name for records in whole for name in records)
+            yield from _too_few(compared, now, pasts, there, history.stream, policy)
+            if history.metadata or history.stream == own:
+                yield from _sizes_too_few(builds, pasts, history, policy)
         for (code, subject), value in sorted(now.items()):
             earlier = [past[code, subject] for past in pasts if (code, subject) in past]
             if len(earlier) < policy.history_least:
@@ -98,9 +109,50 @@ def _renamed(past: Past, stream: str, own: str) -> dict[str, Sequence[RunRecord]
     return {f"{own}{name.removeprefix(stream)}": records for name, records in past.cells.items()}
 
 
-def _too_few(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
+def _too_few(
+    reports: Sequence[CellReport],
+    now: Measures,
+    pasts: Sequence[Measures],
+    whole: Mapping[str, int],
+    stream: str,
+    policy: Policy,
+) -> Iterator[Finding]:
+    """Yield the cells whose boots cannot be compared: a baseline that is not there is none that nothing is worse than."""
     for report in reports:
-        there = sum(report.cell.name in past.cells for past in history.builds)
-        if report.genuine and there < policy.history_least:
-            text = f"results of {there} earlier builds; {policy.history_least} are needed to see what has become slower"
-            yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
+        cell = report.cell.name
+        prefix = f"{cell} on "
+        measured = {key for key in now if key[0] is Code.BOOT_TIME and key[1].startswith(prefix)}
+        for key in sorted(measured):
+            if (there := sum(key in past for past in pasts)) < policy.history_least:
+                where = key[1].removeprefix(prefix)
+                text = f"boots were measured on {where} in {there} earlier builds of {stream}"
+                yield _too_little(cell, text, policy, required=report.cell.required)
+        before = sum(any(key[1].startswith(prefix) for key in past if key[0] is Code.BOOT_TIME) for past in pasts)
+        if not measured and before and report.ran:
+            text = f"no boot was measured; in {before} earlier builds of {stream} some were"
+            yield Finding(Code.NO_HISTORY, cell, text, report.cell.required)
+        if not measured and not before and whole.get(cell, 0) < policy.history_least:
+            text = f"results of {whole.get(cell, 0)} earlier builds of {stream}"
+            yield _too_little(cell, text, policy, required=report.cell.required)
+
+
+def _sizes_too_few(
+    builds: Mapping[str, Build], pasts: Sequence[Measures], history: History, policy: Policy
+) -> Iterator[Finding]:
+    for arch, build in builds.items():
+        for platform in build.images:
+            key = Code.IMAGE_SIZE, f"{arch} {platform}"
+            if (there := sum(key in past for past in pasts)) < policy.history_least:
+                text = f"the size of the image is known of {there} earlier builds of {history.stream}"
+                yield _too_little(key[1], text, policy)
+
+
+def _no_size(builds: Mapping[str, Build]) -> Iterator[Finding]:
+    for arch, build in builds.items():
+        for platform, image in build.images.items():
+            if image.size is None:
+                yield Finding(Code.IMAGE_SIZE, f"{arch} {platform}", "meta.json does not say the size of the image")
+
+
+def _too_little(subject: str, text: str, policy: Policy, *, required: bool = True) -> Finding:
+    return Finding(Code.NO_HISTORY, subject, f"{text}; {policy.history_least} are needed to compare", required)

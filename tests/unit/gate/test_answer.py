@@ -88,7 +88,9 @@ def test_every_reason_has_one_box() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--build", ""), ""),
+        (("--build", "42.9"), ""),
+        (("--build", ""), "--build is empty"),
+        (("--stream", " "), "--stream is empty"),
         (("--stream", "stable"), "--stream stable: not in "),
         (("--results", "/none"), "/none: No such file"),
         (("--policy", "/none"), "/none: No such file"),
@@ -157,8 +159,12 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
     assert f"digest: {AWS}: booted ami-2, which is none of meta.json" in capsys.readouterr().out
     world.change(AWS, lambda r: with_image(r, platform_id="ami-2", sha256="e" * 64))
     world.write_meta(
-        images={"aws": {"path": "x", "sha256": "e" * 64, "size": 1}, "qemu": {"path": "q", "sha256": "a" * 64}}
+        images={name: {"path": name, "sha256": digest * 64, "size": 2**20} for name, digest in {"aws": "e", "qemu": "a"}.items()}
     )
+    assert world.exit_code() == 1
+    assert "no-history: x86_64 aws: the size of the image is known of 0 earlier" in capsys.readouterr().out
+    policy = world.folder / "gate.toml"
+    policy.write_text(policy.read_text() + "history_required = false\n")
     assert world.exit_code() == 0, capsys.readouterr().out
 
 
