@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
 from kola.gate.findings import Code, Finding
-from kola.matrix import PLATFORM_FIRMWARE
 from kola.results import ExitCode, Outcome
 from kola.shards import merge
 from kola.text import some
@@ -22,13 +21,16 @@ if TYPE_CHECKING:
     from kola.matrix import Cell, Job
     from kola.results import RunRecord, Target, TestRecord
 
-RAN = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.FLAKY, Outcome.WARNED})
+GOOD = frozenset({Outcome.PASSED, Outcome.FLAKY})
+RAN = frozenset({*GOOD, Outcome.FAILED, Outcome.WARNED})
 """Outcomes of tests that said something of the operating system."""
 _BAD = {
     Outcome.FAILED: Code.FAILED,
     Outcome.PROVIDER_ERROR: Code.PROVIDER_ERROR,
     Outcome.NOT_RUN: Code.NOT_RUN,
 }
+_EXPLAINS = {ExitCode.FAILED: Outcome.FAILED, ExitCode.PROVIDER_ERROR: Outcome.PROVIDER_ERROR}
+"""Exit codes that are what a test's outcome makes of a run; any other one says that the run itself is not right."""
 _FUTURE_SECONDS = 3600.0
 """How far the clock of the host that ran tests may be ahead."""
 
@@ -127,7 +129,7 @@ def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> 
     if problem := _other_build(target, expected):
         yield Finding(Code.BUILD, job.name, problem)
     yield from (Finding(Code.DIGEST, job.name, text) for text in _digests(record, target, expected))
-    if problem := _incomplete(record):
+    if problem := _incomplete(job, record):
         yield Finding(Code.INCOMPLETE, job.name, problem)
     # Also of a run that was cut short: that it was may be waived, its age not.
     ended = record.started if record.finished is None else record.finished
@@ -144,7 +146,8 @@ def _misplaced(job: Job, record: RunRecord) -> str:
     if len(record.targets) != 1:
         return f"is about {len(record.targets)} targets"
     target = record.targets[0]
-    firmware = target.firmware if cell.firmware == PLATFORM_FIRMWARE else cell.firmware
+    firmware = target.firmware if target.firmware in cell.firmwares else sorted(cell.firmwares)[-1]
+    from_image = "" if target.from_image is None else target.from_image.reference
     shard = (job.shard, cell.shards) if cell.shards > 1 else None
     found_shard = (record.shard.number, record.shard.total) if record.shard is not None else None
     pairs = {
@@ -153,6 +156,7 @@ def _misplaced(job: Job, record: RunRecord) -> str:
         "platform": (target.platform, cell.platform.driver),
         "architecture": (target.arch, cell.arch),
         "firmware": (target.firmware, firmware),
+        "image to update from": (from_image, cell.from_image),
         "share": (found_shard, shard),
     }
     return "; ".join(
@@ -181,6 +185,16 @@ def _digests(record: RunRecord, target: Target, expected: Expected) -> Iterator[
     silent = [machine.name for machine in up if not machine.deployment]
     if silent:
         yield f"{len(silent)} of {len(up)} machines did not say which deployment they had booted: {some(silent, 3)}"
+    said = sorted({machine.deployment for machine in up} - {""})
+    if said != sorted(target.deployments):
+        yield f"the machines had booted {some(said, 3)}, the target says {some(sorted(target.deployments), 3)}"
+    yield from _machines(record)
+    arrived = {machine.arrived for machine in record.machines.values() if machine.updated} - {""}
+    if not said and not silent and any(test.outcome in RAN for test in record.tests.values()):
+        if not arrived:
+            yield "tests ran, and no machine says that it had booted the build, or was updated to it"
+        elif build is not None and build.commit not in arrived:
+            yield f"machines were updated to {some(sorted(arrived), 3)}, but the commit of the build is {build.commit}"
     if len(target.deployments) > 1:
         yield f"machines had booted different deployments: {', '.join(target.deployments)}"
     wrong = [one for one in target.deployments if build is not None and one != build.commit]
@@ -188,16 +202,32 @@ def _digests(record: RunRecord, target: Target, expected: Expected) -> Iterator[
         yield f"machines had booted {wrong[0]}, but the commit of the build is {build.commit}"
 
 
-def _incomplete(record: RunRecord) -> str:
+def _machines(record: RunRecord) -> Iterator[str]:
+    """Yield why the machines of tests that ran are not those of the record."""
+    known = {name for name, machine in record.machines.items() if machine.up is not None}
+    ran = sorted((nodeid, test) for nodeid, test in record.tests.items() if test.outcome in RAN)
+    if unknown := [nodeid for nodeid, test in ran if not set(test.machines) <= set(record.machines)]:
+        yield f"{len(unknown)} tests name machines that are not in the record: {some(unknown, 3)}"
+    # A test that failed may have had none that came up; one without isolation needs none.
+    good = [(nodeid, test) for nodeid, test in ran if test.outcome in GOOD]
+    if alone := [nodeid for nodeid, test in good if (test.machines or test.isolation) and not known & set(test.machines)]:
+        yield f"{len(alone)} tests passed without a machine that was up: {some(alone, 3)}"
+
+
+def _incomplete(job: Job, record: RunRecord) -> str:
     if record.finished is None:
         return "the run did not come to its end: it was killed, or goes on"
     if not record.complete:
         return f"the run was cut short (exit code {record.exit_code})"
-    explained = any(test.outcome in {Outcome.FAILED, Outcome.PROVIDER_ERROR} for test in record.tests.values())
+    if record.deselected and not job.cell.suite.arguments:
+        return f"{record.deselected} tests were deselected, and the matrix asks for no selection"
     good = {ExitCode.PASSED, ExitCode.ONLY_WARNINGS}
-    if record.exit_code not in good and not explained and record.tests:
-        return f"exit code {record.exit_code}, and no test that explains it"
-    return ""
+    if record.tests:
+        outcomes = {test.outcome for test in record.tests.values()}
+        good |= {code for code, outcome in _EXPLAINS.items() if outcome in outcomes}
+    else:
+        good |= {ExitCode.NOTHING_COLLECTED}
+    return "" if record.exit_code in good else f"exit code {record.exit_code}, and no test that explains it"
 
 
 def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Iterator[Finding]:
@@ -210,9 +240,9 @@ def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Itera
         if code is not None:
             yield Finding(code, f"{cell.name}::{nodeid}", test.reason or "no reason given")
     outcomes = Counter(test.outcome for _, test in tests)
-    if not RAN & set(outcomes):
+    if not GOOD & set(outcomes):
         said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items()) or "there are none"
-        yield Finding(Code.NO_TESTS, cell.name, f"not one test ran: {said}")
+        yield Finding(Code.NO_TESTS, cell.name, f"not one test passed: {said}")
 
 
 def untested(reports: Sequence[CellReport]) -> Iterator[Finding]:
