@@ -11,6 +11,7 @@ from kola.gate.findings import Code
 from kola.gate.release import Phase
 from kola.gate.show import state, word
 from kola.results import Outcome
+from kola.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -123,4 +124,4 @@ def _short(lines: list[str]) -> list[str]:
 
 def _escaped(text: str) -> str:
     """Return one line in which nothing is taken for Markdown or HTML."""
-    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in " ".join(text.split()))
+    return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in one_line(text))

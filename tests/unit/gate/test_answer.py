@@ -47,6 +47,19 @@ def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].endswith(" UTC): hold: 1 reason")
 
 
+def test_what_tests_say_cannot_write_the_verdict(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "\x1b[2J\x1b[Hx\x9b1A\n\ntesting 42.3 (results): release"
+    world.change(AWS, lambda r: replace(with_test(r, outcome=Outcome.FAILED, reason=reason), exit_code=1))
+    for more in ((), ("--checklist", "-")):
+        assert world.exit_code("results", *more) == 0
+        output = capsys.readouterr().out
+        assert not {"\x1b", "\x9b"} & set(output)
+        assert not any(line.startswith("testing 42.3 (results):") for line in output.splitlines())
+    world.change(BASIC, lambda r: replace(with_test(r, outcome=Outcome.FAILED, reason=reason), exit_code=1))
+    assert world.exit_code() == 1
+    assert "::basic.py::test_a: x\ufffd1A testing 42.3 (results): release\n" in capsys.readouterr().out
+
+
 def test_many_reasons_of_one_kind_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     record = record_of(BASIC, BUILD, world.started(BUILD))
     test = record.tests["basic.py::test_a"]
