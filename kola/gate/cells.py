@@ -146,7 +146,7 @@ def _misplaced(job: Job, record: RunRecord) -> str:
     if len(record.targets) != 1:
         return f"is about {len(record.targets)} targets"
     target = record.targets[0]
-    firmware = target.firmware if target.firmware in cell.firmwares else sorted(cell.firmwares)[-1]
+    firmware = target.firmware if target.firmware in cell.firmwares else max(cell.firmwares)
     from_image = "" if target.from_image is None else target.from_image.reference
     shard = (job.shard, cell.shards) if cell.shards > 1 else None
     found_shard = (record.shard.number, record.shard.total) if record.shard is not None else None
@@ -210,7 +210,9 @@ def _machines(record: RunRecord) -> Iterator[str]:
         yield f"{len(unknown)} tests name machines that are not in the record: {some(unknown, 3)}"
     # A test that failed may have had none that came up; one without isolation needs none.
     good = [(nodeid, test) for nodeid, test in ran if test.outcome in GOOD]
-    if alone := [nodeid for nodeid, test in good if (test.machines or test.isolation) and not known & set(test.machines)]:
+    if alone := [
+        nodeid for nodeid, test in good if (test.machines or test.isolation) and not known & set(test.machines)
+    ]:
         yield f"{len(alone)} tests passed without a machine that was up: {some(alone, 3)}"
 
 
@@ -246,7 +248,7 @@ def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Itera
 
 
 def untested(reports: Sequence[CellReport]) -> Iterator[Finding]:
-    """Yield the architectures that nothing speaks for: that results are missing can be waived, but not for all of them."""
+    """Yield the architectures that nothing speaks for: results that are missing can be waived, but not all of them."""
     for arch in dict.fromkeys(report.cell.arch for report in reports if report.cell.required):
         if not any(report.ran for report in reports if report.cell.required and report.cell.arch == arch):
             text = "no required cell has results that can be believed, with a test that ran"

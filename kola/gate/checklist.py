@@ -61,7 +61,8 @@ def _box(
 _STEPS = (Phase.PRE_RELEASE, Phase.ROLLOUT)
 BOXES = (
     _box("Every required cell of the matrix has results, whole and recent", {
-        Code.MISSING, Code.UNTESTED, Code.UNREADABLE, Code.INCOMPLETE, Code.STALE, Code.DUPLICATE, Code.MISPLACED, Code.NO_TESTS,
+        Code.MISSING, Code.UNTESTED, Code.UNREADABLE, Code.INCOMPLETE, Code.STALE, Code.DUPLICATE, Code.MISPLACED,
+        Code.NO_TESTS,
     }),
     _box("All results are signed by known keys", {Code.UNSIGNED, Code.SIGNATURE}),
     _box("All results are of this build: its id, its images, the deployment read in the machines", {
@@ -112,7 +113,9 @@ def to_markdown(verdict: Verdict) -> str:
         counts = Counter(test.outcome for test in report.tests.values())
         said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]) or "no results"
         informs = "" if report.cell.required else " (informs)"
-        lines.append(f"- [{'x' if stands in {'passed', 'waived'} and report.ran else ' '}] {report.cell.name}{informs}: {said}")
+        lines.append(
+            f"- [{'x' if stands in {'passed', 'waived'} and report.ran else ' '}] {report.cell.name}{informs}: {said}"
+        )
     lines += ["", f"Verdict of {when}: **{word(verdict)}**", ""]
     return "\n".join(lines)
 

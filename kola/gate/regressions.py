@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,22 @@ def measures(cells: Mapping[str, Sequence[RunRecord]], builds: Mapping[str, Buil
     return found
 
 
+@dataclass(frozen=True)
+class _Earlier:
+    """What is compared with. ``cells``: in how many of the builds there are results of each."""
+
+    stream: str
+    measures: Sequence[Measures]
+    cells: Counter[str]
+
+    @classmethod
+    def of(cls, history: History, own: str) -> _Earlier:
+        """Take a history, with the names of the stream ``own``."""
+        whole = [_renamed(past, history.stream, own) for past in history.builds]
+        found = [measures(records, past.builds) for records, past in zip(whole, history.builds, strict=True)]
+        return cls(history.stream, found, Counter(name for records in whole for name in records))
+
+
 def regressions(
     reports: Sequence[CellReport], builds: Mapping[str, Build], histories: Sequence[History], policy: Policy
 ) -> Iterator[Finding]:
@@ -81,25 +98,23 @@ def regressions(
     }
     own = histories[0].stream if histories else ""
     for history in histories:
-        whole = [_renamed(past, history.stream, own) for past in history.builds]
-        pasts = [measures(records, past.builds) for records, past in zip(whole, history.builds, strict=True)]
+        earlier = _Earlier.of(history, own)
         if policy.history_required and policy.for_stream(history.stream).history_required:
             has_cells = {f"{own}{name.removeprefix(history.stream)}" for name in history.cells} or set(cells)
             compared = [report for report in reports if report.genuine and report.cell.name in has_cells]
-            there = Counter(name for records in whole for name in records)
-            yield from _too_few(compared, now, pasts, there, history.stream, policy)
+            yield from _too_few(compared, now, earlier, policy)
             if history.metadata or history.stream == own:
-                yield from _sizes_too_few(builds, pasts, history, policy)
+                yield from _sizes_too_few(builds, earlier, policy)
         for (code, subject), value in sorted(now.items()):
-            earlier = [past[code, subject] for past in pasts if (code, subject) in past]
-            if len(earlier) < policy.history_least:
+            before = [past[code, subject] for past in earlier.measures if (code, subject) in past]
+            if len(before) < policy.history_least:
                 continue
-            most = limit(earlier, rules[code])
+            most = limit(before, rules[code])
             if value > most:
                 unit, name = _UNITS[code], subject.partition(" on ")[0]
                 text = (
-                    f"{value:.1f} {unit}; median of {len(earlier)} builds of {history.stream}: {median(earlier):.1f}, "
-                    f"the one before: {earlier[0]:.1f}, allowed: {most:.1f}"
+                    f"{value:.1f} {unit}; median of {len(before)} builds of {history.stream}: {median(before):.1f}, "
+                    f"the one before: {before[0]:.1f}, allowed: {most:.1f}"
                 )
                 yield Finding(code, name, text, name.partition("::")[0] not in informing)
 
@@ -109,15 +124,9 @@ def _renamed(past: Past, stream: str, own: str) -> dict[str, Sequence[RunRecord]
     return {f"{own}{name.removeprefix(stream)}": records for name, records in past.cells.items()}
 
 
-def _too_few(
-    reports: Sequence[CellReport],
-    now: Measures,
-    pasts: Sequence[Measures],
-    whole: Mapping[str, int],
-    stream: str,
-    policy: Policy,
-) -> Iterator[Finding]:
-    """Yield the cells whose boots cannot be compared: a baseline that is not there is none that nothing is worse than."""
+def _too_few(reports: Sequence[CellReport], now: Measures, earlier: _Earlier, policy: Policy) -> Iterator[Finding]:
+    """Yield the cells whose boots cannot be compared: than what is not there, nothing is worse."""
+    stream, pasts = earlier.stream, earlier.measures
     for report in reports:
         cell = report.cell.name
         prefix = f"{cell} on "
@@ -131,19 +140,17 @@ def _too_few(
         if not measured and before and report.ran:
             text = f"no boot was measured; in {before} earlier builds of {stream} some were"
             yield Finding(Code.NO_HISTORY, cell, text, report.cell.required)
-        if not measured and not before and whole.get(cell, 0) < policy.history_least:
-            text = f"results of {whole.get(cell, 0)} earlier builds of {stream}"
+        if not measured and not before and earlier.cells[cell] < policy.history_least:
+            text = f"results of {earlier.cells[cell]} earlier builds of {stream}"
             yield _too_little(cell, text, policy, required=report.cell.required)
 
 
-def _sizes_too_few(
-    builds: Mapping[str, Build], pasts: Sequence[Measures], history: History, policy: Policy
-) -> Iterator[Finding]:
+def _sizes_too_few(builds: Mapping[str, Build], earlier: _Earlier, policy: Policy) -> Iterator[Finding]:
     for arch, build in builds.items():
         for platform in build.images:
             key = Code.IMAGE_SIZE, f"{arch} {platform}"
-            if (there := sum(key in past for past in pasts)) < policy.history_least:
-                text = f"the size of the image is known of {there} earlier builds of {history.stream}"
+            if (there := sum(key in past for past in earlier.measures)) < policy.history_least:
+                text = f"the size of the image is known of {there} earlier builds of {earlier.stream}"
                 yield _too_little(key[1], text, policy)
 
 

@@ -123,6 +123,8 @@ def _section(title: str, found: Iterable[tuple[Finding, str]]) -> list[str]:
         if seen[group] <= _SHOWN:
             lines.append(f"  {one_line(line)}")
     lines += [
-        f"  {code}: {one_line(subject)}: and {times - _SHOWN} more" for (code, subject), times in seen.items() if times > _SHOWN
+        f"  {code}: {one_line(subject)}: and {times - _SHOWN} more"
+        for (code, subject), times in seen.items()
+        if times > _SHOWN
     ]
     return ["", f"{title}:", *lines] if lines else []

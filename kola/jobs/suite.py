@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError

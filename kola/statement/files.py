@@ -49,7 +49,7 @@ def sign_results(folder: Path, signer: Signer) -> Statement:
 
 
 def is_signed(folder: Path) -> bool:
-    """Tell whether there is a statement about the ``results.json`` of a folder; whose signature it has is not looked at."""
+    """Tell whether there is a statement about the ``results.json`` of a folder; who signed it is not looked at."""
     try:
         text = (folder / RESULTS).read_bytes()
         payload = json.loads(base64.b64decode(json.loads((folder / FILE).read_bytes())["payload"]))

@@ -72,7 +72,10 @@ def test_what_was_not_run_is_counted_as_that() -> None:
         (lambda data: data.update(shard={"number": 1, "total": True}), "shard.total: expected a whole number"),
         (lambda data: data["counts"].update(flaky=True), "counts.flaky: expected a whole number"),
         (lambda data: data["machines"][0].update(up=[]), re.escape("machines[0].up: expected a number")),
-        (lambda data: data["tests"][0].update(phases={"call": "x"}), re.escape("tests[0].phases.call: expected a number")),
+        (
+            lambda data: data["tests"][0].update(phases={"call": "x"}),
+            re.escape("tests[0].phases.call: expected a number"),
+        ),
         (lambda data: data["targets"][0].update(image=None), re.escape("targets[0].image: expected an object")),
         (lambda data: data["tests"].pop(), "contradicts itself"),
         (lambda data: data["tests"].append(data["tests"][0]), "contradicts itself"),

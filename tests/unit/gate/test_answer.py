@@ -172,7 +172,10 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
     assert f"digest: {AWS}: booted ami-2, which is none of meta.json" in capsys.readouterr().out
     world.change(AWS, lambda r: with_image(r, platform_id="ami-2", sha256="e" * 64))
     world.write_meta(
-        images={name: {"path": name, "sha256": digest * 64, "size": 2**20} for name, digest in {"aws": "e", "qemu": "a"}.items()}
+        images={
+            name: {"path": name, "sha256": digest * 64, "size": 2**20}
+            for name, digest in {"aws": "e", "qemu": "a"}.items()
+        }
     )
     assert world.exit_code() == 1
     assert "no-history: x86_64 aws: the size of the image is known of 0 earlier" in capsys.readouterr().out

@@ -111,7 +111,16 @@ def test_what_is_not_needed_is_noted() -> None:
 def test_nobody_waives_what_makes_results_genuine() -> None:
     assert set(MEANING) == set(Code)
     genuine = {
-        *(Code.UNTESTED, Code.UNREADABLE, Code.UNSIGNED, Code.SIGNATURE, Code.DUPLICATE, Code.MISPLACED, Code.BUILD, Code.DIGEST),
+        *(
+            Code.UNTESTED,
+            Code.UNREADABLE,
+            Code.UNSIGNED,
+            Code.SIGNATURE,
+            Code.DUPLICATE,
+            Code.MISPLACED,
+            Code.BUILD,
+            Code.DIGEST,
+        ),
         *(Code.STALE, Code.METADATA, Code.PARENT, Code.GRAPH_NODE, Code.GRAPH_EDGES),
     }
     assert set(Code) - genuine == WAIVABLE

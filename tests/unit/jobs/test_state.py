@@ -101,7 +101,7 @@ def test_another_subject_is_run_again(folder: Folder, other: Subject) -> None:
 
 
 def test_what_could_not_be_signed_is_run_again(folder: Folder, tmp_path: Path) -> None:
-    """Its record is good, the exit code of its pytest was not; nor is it done if nobody signed it and somebody should."""
+    """Its record is good, its pytest's exit code was not; nor is it done if nobody signed it and somebody should."""
     folder.begin(JOB, SUBJECT)
     put(folder, record())
     folder.end(JOB, SUBJECT, 1)
