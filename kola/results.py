@@ -335,6 +335,7 @@ def _no_constant(word: str) -> None:
 def _record(data: dict[str, Any]) -> RunRecord:
     tests = typed(list[TestRecord], data.pop("tests"), "tests")
     machines = typed(list[MachineRecord], data.pop("machines"), "machines")
-    by_name = {"tests": {test.nodeid: test for test in tests}, "machines": {one.name: one for one in machines}}
-    record = typed(RunRecord, data)
-    return dataclasses.replace(record, **by_name)
+    record: RunRecord = typed(RunRecord, data)
+    return dataclasses.replace(
+        record, tests={test.nodeid: test for test in tests}, machines={one.name: one for one in machines}
+    )
