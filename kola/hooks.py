@@ -303,7 +303,8 @@ class MachineHooks:
     def _tell_arrived(self, reservation: Reservation) -> None:
         """Note what machines of the image of ``--from-image`` were updated to: that is what their test is about."""
         lives = Lives(self.info.output / LIVES)
-        for machine in reservation.machines if reservation.flight.info.updated else ():
+        updated = reservation.flight.launcher_of(reservation.needs).info.updated
+        for machine in reservation.machines if updated else ():
             if deployment := booted_deployment(machine):
                 lives.tell(machine.name, arrived=deployment)
 
