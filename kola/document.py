@@ -32,8 +32,8 @@ class Document:
             raise ConfigError(f"{source}: not JSON: nested too deeply") from e
         return cls(value, source).of(dict, "an object")
 
-    def of(self, kind: type, name: str) -> Document:
-        """Return this, if it is of a type.
+    def of(self, kind: type | tuple[type, ...], name: str) -> Document:
+        """Return this, if it is of a type, or of one of several.
 
         Raises:
             ConfigError: it is not.

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from kola.results import ExitCode
 if TYPE_CHECKING:
     import argparse
 
+    from kola.gate.build import Build
     from kola.gate.history import History
     from kola.gate.policy import Policy
     from kola.gate.verdict import Verdict
@@ -35,7 +36,15 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what it takes."""
     parser.add_argument("--stream", required=True, metavar="NAME", help="by its name in the matrix")
-    parser.add_argument("--build", required=True, metavar="ID", help="build that is judged")
+    parser.add_argument("--build", metavar="ID", help="build that is judged")
+    parser.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="its meta.json, in the place of --build and --builds; may be repeated, one for each architecture",
+    )
     parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="folder with a folder for each job")
     parser.add_argument("--policy", required=True, type=Path, metavar="FILE", help="what a release needs: ci/gate.toml")
     parser.add_argument(
@@ -61,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", action="append", default=[], type=Path, metavar="FILE", help="public key beside those of the policy"
     )
+    parser.add_argument(
+        "--note", action="append", default=[], metavar="TEXT", help="what whoever reads the verdict has to know, too"
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
+    parser.add_argument("--verdict", type=Path, metavar="FILE", help="also write the verdict as JSON")
     parser.add_argument("--checklist", metavar="FILE", help="write the release checklist, in Markdown; '-': print it")
 
 
@@ -69,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     try:
         verdict = _judge(args)
+        verdict = replace(verdict, notes=(*verdict.notes, *args.note))
         _show(verdict, args)
     except ConfigError as e:
         print(f"ERROR: {e}", file=sys.stderr)
@@ -78,21 +92,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(args: argparse.Namespace) -> Verdict:
     phase, now = Phase(args.phase), time.time()
-    for name in ("stream", "build"):
-        if not getattr(args, name).strip():
-            raise ConfigError(f"--{name} is empty: expected the {name} that is judged")
+    if not args.stream.strip():
+        raise ConfigError("--stream is empty: expected the stream that is judged")
+    given = {"builds": args.builds or args.meta, "releases": args.releases, "graph": args.graph}
     needed = {Phase.PRE_RELEASE: ("builds", "releases"), Phase.ROLLOUT: ("builds", "releases", "graph")}
-    if lacking := [f"--{name}" for name in needed.get(phase, ()) if not getattr(args, name)]:
+    if lacking := [f"--{name}" for name in needed.get(phase, ()) if not given[name]]:
         raise ConfigError(f"--phase {phase} needs {' and '.join(lacking)}")
     policy, matrix = reading.read_policy(args.policy)
     keys = reading.read_keys(args.policy, policy, args.key)
     today = dt.datetime.fromtimestamp(now, dt.UTC).date()
     arches = dict.fromkeys(cell.arch for cell in cells_of(matrix, args.stream, policy))
     places = _places(args, args.stream)
+    build_id, builds = _build(args)
     return decide(
         Question(
             stream=args.stream,
-            build_id=args.build,
+            build_id=build_id,
             phase=phase,
             now=now,
             policy=policy,
@@ -100,14 +115,23 @@ def _judge(args: argparse.Namespace) -> Verdict:
             evidence=reading.read_evidence(args.results, keys),
             waivers=reading.read_waivers(args.policy, policy, today),
             metadata=Metadata(
-                reading.read_builds(places.builds, args.build, arches),
+                builds or reading.read_builds(places.builds, build_id, arches),
                 reading.read_releases(places.releases),
                 reading.read_graphs(pair.replace(reading.STREAM, args.stream) for pair in args.graph),
                 wanted=bool(places.builds),
             ),
-            histories=_histories(args, policy, matrix, keys),
+            histories=_histories(args, build_id, policy, matrix, keys),
         )
     )
+
+
+def _build(args: argparse.Namespace) -> tuple[str, dict[str, Build]]:
+    """Return the id of the build that is judged, and what its meta.json say if these are named one by one."""
+    if bool(args.build and args.build.strip()) == bool(args.meta):
+        raise ConfigError("which build? give --build ID, or --meta FILE")
+    if args.meta and args.builds:
+        raise ConfigError("--meta FILE says what --builds DIR would: give one of them")
+    return (args.build, {}) if args.build else reading.read_meta(args.meta)
 
 
 @dataclass(frozen=True)
@@ -122,14 +146,14 @@ def _places(args: argparse.Namespace, stream: str) -> _Places:
     return _Places(*(reading.place_of(given, stream, args.stream) for given in (args.builds, args.releases)))
 
 
-def _histories(args: argparse.Namespace, policy: Policy, matrix: Matrix, keys: Keys) -> list[History]:
+def _histories(args: argparse.Namespace, build_id: str, policy: Policy, matrix: Matrix, keys: Keys) -> list[History]:
     """Read the earlier builds of the stream, and those of the one that it is promoted from."""
     source = policy.promoted_from.get(args.stream)
     streams = [args.stream, *([source] if source else [])] if args.history is not None else []
     return [
         reading.read_history(
             args.history,
-            args.build if stream == args.stream else "",
+            build_id if stream == args.stream else "",
             reading.Where(
                 stream,
                 cells_of(matrix, stream, policy),
@@ -144,14 +168,16 @@ def _histories(args: argparse.Namespace, policy: Policy, matrix: Matrix, keys: K
 
 
 def _show(verdict: Verdict, args: argparse.Namespace) -> None:
-    text = checklist.to_markdown(verdict)
-    if args.checklist not in {None, "-"}:
+    text, plain = checklist.to_markdown(verdict), json.dumps(show.to_plain(verdict), indent=1)
+    checklist_file = None if args.checklist in {None, "-"} else Path(args.checklist)
+    for option, path, content in (("checklist", checklist_file, text), ("verdict", args.verdict, plain + "\n")):
         try:
-            Path(args.checklist).write_text(text)
+            if path is not None:
+                path.write_text(content)
         except OSError as e:
-            raise ConfigError(f"--checklist {args.checklist}: {e.strerror}") from e
+            raise ConfigError(f"--{option} {path}: {e.strerror}") from e
     if args.json:
-        print(json.dumps(show.to_plain(verdict), indent=1))
+        print(plain)
     elif args.checklist == "-":
         print(text, end="")
     else:

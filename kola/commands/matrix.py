@@ -14,6 +14,7 @@ from kola import __version__, images, matrix, options
 from kola.arch import get_arch
 from kola.cgroup import available_cores
 from kola.errors import ConfigError
+from kola.gate.reading import read_policy
 from kola.jobs import state
 from kola.jobs.board import Board, table, totals
 from kola.jobs.folder import LOG, Subject, locked
@@ -83,7 +84,10 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     """Add what chooses jobs: to the command and to ``run``, so that it may stand before and behind that word."""
     once: dict[str, Any] = {"default": argparse.SUPPRESS}
     often: dict[str, Any] = {"action": "append", **once}
-    parser.add_argument("--matrix", metavar="FILE", **once, help=f"the matrix (default: {FILE})")
+    parser.add_argument("--matrix", metavar="FILE", **once, help=f"the matrix (default: {FILE}, or the policy's)")
+    parser.add_argument(
+        "--policy", metavar="FILE", **once, help="only what this policy of 'kola gate' looks at: ci/gate.toml"
+    )
     parser.add_argument(
         "--cadence", choices=[*matrix.Cadence], **once, help="of this run; a rarer one includes the more frequent"
     )
@@ -119,7 +123,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _chosen(args: argparse.Namespace) -> Sequence[Job]:
     given = vars(args)
-    read = matrix.read(Path(given.get("matrix", FILE)))
+    chosen: dict[str, Any] = {}
+    if "policy" in given:
+        if "matrix" in given:
+            raise ConfigError("--policy names its matrix: --matrix cannot be given, too")
+        policy, read = read_policy(Path(given["policy"]))
+        chosen = {"cadence": policy.cadence, "platform": policy.platforms, "suite": policy.suites}
+        for kind in ("platform", "suite"):
+            if chosen[kind] and (more := [name for name in given.get(kind, ()) if name not in chosen[kind]]):
+                known = ", ".join(chosen[kind])
+                raise ConfigError(f"--{kind} {more[0]}: {given['policy']} does not look at it, only at: {known}")
+    else:
+        read = matrix.read(Path(given.get("matrix", FILE)))
+    given = {**chosen, **given}
     if "image" in given:
         read = read.with_image(given["image"], given.get("stream", ()))
     return read.jobs(

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from kola.report.gathering import Library, Reader
 from kola.report.model import report_of
 from kola.report.runs import combine
 from kola.report.stores import open_store
+from kola.report.verdicts import parse_verdict
 from kola.report.viewing import Desk
 from kola.results import ExitCode
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kola.report.model import Report
+    from kola.report.verdicts import Answer
 
 HELP = "what runs have shown, as one HTML page"
 DESCRIPTION = (
@@ -60,6 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the newest records that are read of each --history (default: {MOST_HISTORY})",
     )
     parser.add_argument(
+        "--verdict",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="what 'kola gate --verdict FILE' wrote, to be shown first; may be repeated",
+    )
+    parser.add_argument(
         "--serve", action="store_true", help="write no file: serve the page on 127.0.0.1, with the whole logs in parts"
     )
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of --serve (default: a free one)")
@@ -72,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= MOST_PORT:
         raise ConfigError(f"--port {args.port}: expected 0 (a free one) to {MOST_PORT}")
     page.environment()  # what is missing is said before anything is read
+    answers = tuple(_answer(file) for file in args.verdict)
     library = Library(
         tuple(open_store(word) for word in args.folders), tuple(open_store(word) for word in args.history)
     )
@@ -80,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         more = f": {unread[0].text}" if unread else ""
         raise ConfigError(f"{', '.join(args.folders)}: no results.json that can be read{more}")
     runs, apart = combine(found)
-    report = report_of(runs, [*unread, *apart])
+    report = replace(report_of(runs, [*unread, *apart]), answers=answers)
     for note in report.notes:
         print(f"not read: {note.text}", file=sys.stderr)
     if args.serve:
@@ -92,6 +104,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--output {args.output}: {e.strerror}") from e
     print(f"{args.output}: {_summary(report)}, {len(content) / 1e6:.1f} MB")
     return ExitCode.PASSED
+
+
+def _answer(file: Path) -> Answer:
+    try:
+        return parse_verdict(file.read_bytes(), str(file))
+    except OSError as e:
+        raise ConfigError(f"--verdict {file}: {e.strerror}") from e
 
 
 def _page(report: Report, library: Library, link: Callable[[str], str]) -> bytes:

@@ -66,13 +66,13 @@ class Build:
         return f"booted {image.platform_id or image.sha256 or 'an unknown image'}, which is none of meta.json"
 
 
-def parse_build(text: bytes, source: str, arch: str) -> Build:
+def parse_build(text: bytes, source: str, arch: str = "") -> Build:
     """Read ``meta.json``.
 
     Args:
         text: of the file.
         source: names it in messages.
-        arch: that it is for.
+        arch: that it is for; empty: it has to say it itself.
 
     Raises:
         ConfigError: not in that format.
@@ -84,13 +84,13 @@ def parse_build(text: bytes, source: str, arch: str) -> Build:
     commit = document.text("ostree-commit")
     if not _SHA256.fullmatch(commit):
         raise ConfigError(f"{source}: ostree-commit: '{commit}' is not a SHA-256 digest")
-    made_for = document.text("coreos-assembler.basearch", arch)
-    if made_for != arch:
+    made_for = document.text("coreos-assembler.basearch", arch or None)
+    if arch and made_for != arch:
         raise ConfigError(f"{source}: is for {made_for}, not for {arch}")
     images = document.need("images").of(dict, "an object")
     return Build(
         build_id=document.text("buildid"),
-        arch=arch,
+        arch=made_for,
         stream=stream or document.text("ref", "").rpartition("/")[2],
         commit=commit,
         images={name: _image(images.need(name)) for name in images.value},

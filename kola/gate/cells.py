@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
+from kola.gate.booted import GOOD, RAN, what_booted
 from kola.gate.findings import Code, Finding
 from kola.results import ExitCode, Outcome
 from kola.shards import merge
-from kola.text import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from kola.matrix import Cell, Job
     from kola.results import RunRecord, Target, TestRecord
 
-GOOD = frozenset({Outcome.PASSED, Outcome.FLAKY})
-RAN = frozenset({*GOOD, Outcome.FAILED, Outcome.WARNED})
-"""Outcomes of tests that said something of the operating system."""
 _BAD = {
     Outcome.FAILED: Code.FAILED,
     Outcome.PROVIDER_ERROR: Code.PROVIDER_ERROR,
@@ -128,7 +125,9 @@ def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> 
     target = record.targets[0]
     if problem := _other_build(target, expected):
         yield Finding(Code.BUILD, job.name, problem)
-    yield from (Finding(Code.DIGEST, job.name, text) for text in _digests(record, target, expected))
+    yield from (
+        Finding(Code.DIGEST, job.name, text) for text in what_booted(job.cell, record, expected.builds.get(target.arch))
+    )
     if problem := _incomplete(job, record):
         yield Finding(Code.INCOMPLETE, job.name, problem)
     # Also of a run that was cut short: that it was may be waived, its age not.
@@ -173,47 +172,6 @@ def _other_build(target: Target, expected: Expected) -> str:
     if image.stream != expected.stream:
         return f"is of stream {image.stream or 'unknown'}, not of {expected.stream}"
     return ""
-
-
-def _digests(record: RunRecord, target: Target, expected: Expected) -> Iterator[str]:
-    if not target.image.sha256 and not target.image.platform_id:
-        yield "nobody knows which image was booted"
-    build = expected.builds.get(target.arch)
-    if build is not None and (problem := build.image_problem(target)):
-        yield problem
-    up = [machine for machine in record.machines.values() if machine.up is not None and not machine.updated]
-    silent = [machine.name for machine in up if not machine.deployment]
-    if silent:
-        yield f"{len(silent)} of {len(up)} machines did not say which deployment they had booted: {some(silent, 3)}"
-    said = sorted({machine.deployment for machine in up} - {""})
-    if said != sorted(target.deployments):
-        yield f"the machines had booted {some(said, 3)}, the target says {some(sorted(target.deployments), 3)}"
-    yield from _machines(record)
-    arrived = {machine.arrived for machine in record.machines.values() if machine.updated} - {""}
-    if not said and not silent and any(test.outcome in RAN for test in record.tests.values()):
-        if not arrived:
-            yield "tests ran, and no machine says that it had booted the build, or was updated to it"
-        elif build is not None and build.commit not in arrived:
-            yield f"machines were updated to {some(sorted(arrived), 3)}, but the commit of the build is {build.commit}"
-    if len(target.deployments) > 1:
-        yield f"machines had booted different deployments: {', '.join(target.deployments)}"
-    wrong = [one for one in target.deployments if build is not None and one != build.commit]
-    if wrong and build is not None:
-        yield f"machines had booted {wrong[0]}, but the commit of the build is {build.commit}"
-
-
-def _machines(record: RunRecord) -> Iterator[str]:
-    """Yield why the machines of tests that ran are not those of the record."""
-    known = {name for name, machine in record.machines.items() if machine.up is not None}
-    ran = sorted((nodeid, test) for nodeid, test in record.tests.items() if test.outcome in RAN)
-    if unknown := [nodeid for nodeid, test in ran if not set(test.machines) <= set(record.machines)]:
-        yield f"{len(unknown)} tests name machines that are not in the record: {some(unknown, 3)}"
-    # A test that failed may have had none that came up; one without isolation needs none.
-    good = [(nodeid, test) for nodeid, test in ran if test.outcome in GOOD]
-    if alone := [
-        nodeid for nodeid, test in good if (test.machines or test.isolation) and not known & set(test.machines)
-    ]:
-        yield f"{len(alone)} tests passed without a machine that was up: {some(alone, 3)}"
 
 
 def _incomplete(job: Job, record: RunRecord) -> str:

@@ -34,7 +34,10 @@ def _results(verdict: Verdict) -> bool:
 
 
 def _promoted(verdict: Verdict) -> bool:
-    return _results(verdict) and any(history.promoted is not None for history in verdict.question.histories)
+    return _results(verdict) and any(
+        history.promoted is not None
+        for history in verdict.question.histories[:1]  # its own: what was promoted from elsewhere is not compared
+    )
 
 
 def _earlier(verdict: Verdict) -> bool:
@@ -97,16 +100,20 @@ def to_markdown(verdict: Verdict) -> str:
     question = verdict.question
     when = dt.datetime.fromtimestamp(question.now, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     lines = [f"## {_TITLES[question.phase]}: {question.stream} {question.build_id}", ""]
+    lines += [*(f"Note: {_escaped(note)}" for note in verdict.notes), ""] if verdict.notes else []
     for box in BOXES:
         if question.phase not in box.phases:
             continue
         found = [finding for finding in verdict.findings if finding.code in box.codes and finding.required]
         holding = [str(finding) for finding in found if finding.holds]
         waived = [f"waived: {finding} -- {finding.waiver}" for finding in found if finding.waiver is not None]
+        compared = [
+            f"not needed: {f}" for f in verdict.findings if f.code in box.codes & {Code.NO_HISTORY} and not f.required
+        ]
         seen = box.seen(verdict)
         lines.append(f"- [{'x' if seen and not holding else ' '}] {box.text}")
-        nothing = [] if seen or holding else ["there is nothing to look at"]
-        lines += [f"  - {_escaped(line)}" for line in _short([*nothing, *holding, *waived])]
+        nothing = [] if seen or holding or compared else ["there is nothing to look at"]
+        lines += [f"  - {_escaped(line)}" for line in _short([*nothing, *holding, *waived, *compared])]
     lines += ["", "### Cells", ""]
     for report in verdict.reports:
         stands = state(verdict, report)

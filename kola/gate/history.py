@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kola.gate.cells import RAN
+from kola.gate.booted import RAN
 from kola.gate.findings import Code, Finding
 from kola.results import Outcome
 from kola.text import some
@@ -59,8 +59,8 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
     """Yield the cells in which tests do not run any more that ran for the last promoted build."""
     promoted = history.promoted
     if promoted is None:
-        if policy.history_required:
-            yield Finding(Code.NO_HISTORY, "promoted", "no results of a promoted build to compare the suites with")
+        text = "no results of a promoted build to compare the suites with"
+        yield Finding(Code.NO_HISTORY, "promoted", text, policy.history_required)
         return
     for report in reports:
         before = promoted.cells.get(report.cell.name)

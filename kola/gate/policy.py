@@ -53,6 +53,7 @@ class Policy:
         promoted_from: stream -> the one that its builds are promoted from.
         young: streams that can do without a history.
         image_streams: stream -> what its images say, where that is another name.
+        platforms, suites: only cells of these are looked at; empty: of all.
     """
 
     matrix: str
@@ -76,6 +77,8 @@ class Policy:
     promoted_from: Mapping[str, str] = field(default_factory=dict)
     young: frozenset[str] = frozenset()
     image_streams: Mapping[str, str] = field(default_factory=dict)
+    platforms: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
 
     def for_stream(self, stream: str) -> Policy:
         """Return what holds for a stream."""
@@ -101,10 +104,16 @@ def parse_policy(text: str, source: str) -> Policy:
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{source}: {e}") from e
     values: dict[str, Any] = {}
-    results = _table(top, "results", ("matrix", "cadence", "max_age_hours", "keys", "signatures"))
+    results = _table(
+        top, "results", ("matrix", "cadence", "platforms", "suites", "max_age_hours", "keys", "signatures")
+    )
     values["matrix"] = results.text("matrix")
     values["cadence"] = Cadence(results.one_of("cadence", list(Cadence)))
     values["max_age_hours"] = _number(results, "max_age_hours", None, least=1)
+    for key in ("platforms", "suites"):
+        values[key] = results.texts(key)
+        if key in results.data and not values[key]:
+            raise results.wrong(key, "one name at least")
     values["keys"] = results.texts("keys")
     values["signatures"] = _number(results, "signatures", 1, least=1)
     tests = _table(

@@ -48,6 +48,16 @@ def read_policy(path: Path) -> tuple[Policy, Matrix]:
     for stream in dict.fromkeys(named):
         if stream not in known:
             raise ConfigError(f"{path}: [streams]: {stream} is in no cell of {cells.source}")
+    chosen = {
+        "platforms": (policy.platforms, {cell.platform.name for cell in cells.cells}),
+        "suites": (policy.suites, {cell.suite.name for cell in cells.cells}),
+    }
+    for key, (names, there) in chosen.items():
+        if unknown := [name for name in names if name not in there]:
+            allowed = ", ".join(sorted(there))
+            raise ConfigError(
+                f"{path}: [results]: {key}: {unknown[0]} is in no cell of {cells.source}; there: {allowed}"
+            )
     return policy, cells
 
 
@@ -105,6 +115,27 @@ def read_builds(location: str, build_id: str, arches: Iterable[str]) -> dict[str
         if _is_url(source) or Path(source).exists():
             found[arch] = parse_build(read_location(source), source, arch)
     return found
+
+
+def read_meta(files: Iterable[Path]) -> tuple[str, dict[str, Build]]:
+    """Read a build's meta.json, one for each architecture, wherever they are.
+
+    Returns:
+        The id of the build, and what it is by architecture.
+
+    Raises:
+        ConfigError: one cannot be read, is not in that format, or they are not of one build.
+    """
+    found: dict[str, Build] = {}
+    for file in files:
+        build = parse_build(read_location(str(file)), str(file))
+        other = next(iter(found.values()), build)
+        if build.build_id != other.build_id:
+            raise ConfigError(f"--meta {file}: is of build {build.build_id}, another one is of {other.build_id}")
+        if build.arch in found:
+            raise ConfigError(f"--meta {file}: there is another one for {build.arch}")
+        found[build.arch] = build
+    return next(iter(found.values())).build_id, found
 
 
 def read_releases(location: str) -> tuple[StreamRelease, ...]:

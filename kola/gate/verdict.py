@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
@@ -106,7 +106,7 @@ def decide(question: Question) -> Verdict:
     waived = waive(findings, q.waivers, dt.datetime.fromtimestamp(q.now, dt.UTC).date())
     names = {job.name for cell in q.matrix.cells for job in cell.jobs}
     strays = [f"{folder}: belongs to no cell of {q.matrix.source}" for folder in sorted(set(q.evidence) - names)]
-    return Verdict(q, tuple(reports), waived.findings, (*waived.notes, *strays))
+    return Verdict(q, tuple(reports), waived.findings, (*_part(q, cells, policy), *waived.notes, *strays))
 
 
 def cells_of(matrix: Matrix, stream: str, policy: Policy) -> tuple[Cell, ...]:
@@ -115,7 +115,21 @@ def cells_of(matrix: Matrix, stream: str, policy: Policy) -> tuple[Cell, ...]:
     Raises:
         ConfigError: as ``decide``.
     """
-    cells = matrix.select(Choice(cadence=policy.cadence, streams=[stream]))
+    cells = matrix.select(_choice(stream, policy))
     if not any(cell.required for cell in cells):
         raise ConfigError(f"{matrix.source}: no cell of {stream} is required: there is nothing to decide")
     return cells
+
+
+def _choice(stream: str, policy: Policy) -> Choice:
+    return Choice(cadence=policy.cadence, streams=[stream], platforms=policy.platforms, suites=policy.suites)
+
+
+def _part(question: Question, cells: Sequence[Cell], policy: Policy) -> tuple[str, ...]:
+    """Say that the policy looks at a part of the cells only, if it does: such a verdict says nothing of the others."""
+    if not policy.platforms and not policy.suites:
+        return ()
+    everything = question.matrix.select(_choice(question.stream, replace(policy, platforms=(), suites=())))
+    words = {"platforms": policy.platforms, "suites": policy.suites}
+    only = "; ".join(f"{key}: {', '.join(names)}" for key, names in words.items() if names)
+    return (f"this is about {len(cells)} of {len(everything)} cells of {question.stream}: the policy's {only}",)

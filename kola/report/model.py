@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kola.report.runs import Build, Note, Run
+    from kola.report.verdicts import Answer
 
 MISSING = "no-run"
 """State of a cell that was run for an earlier build, and not for this one."""
@@ -180,6 +181,7 @@ class Report:
         hidden: number of problems that are left out, because there are too many.
         untold: number of tests that are left out.
         notes: what could not be read.
+        answers: what the gate has said of the builds, if that is known.
     """
 
     matrices: tuple[Matrix, ...]
@@ -190,6 +192,12 @@ class Report:
     hidden: int
     untold: int
     notes: tuple[Note, ...]
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        """Whether the gate holds one of the builds."""
+        return any(answer.holds for answer in self.answers)
 
     @property
     def cells(self) -> list[Cell]:

@@ -302,3 +302,20 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     (tmp_path / "out/matrix.json").mkdir(parents=True)
     assert main(["matrix", file, "run", "--stream=stable", "--output", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err == f"ERROR: --output {tmp_path / 'out'}: Is a directory\n"
+
+
+def names_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["matrix", *arguments, "--format=json"]) == 0
+    return [job["name"] for job in json.loads(capsys.readouterr().out)["jobs"]]
+
+
+def test_a_policy_chooses_what_the_gate_looks_at(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["testos.qemu.x86_64.basic", "testos.aws.x86_64.basic", "testos.gcp.x86_64.basic"]
+    policy = f"--policy={ROOT / 'ci/gate-small.toml'}"
+    assert names_of(policy, "--stream=testos", capsys=capsys) == small
+    assert names_of(policy, "--stream=testos", "--platform=aws", capsys=capsys) == small[1:2], "and of it as before"
+    assert len(names_of(f"--policy={ROOT / 'ci/gate.toml'}", "--stream=testos", capsys=capsys)) > len(small)
+    assert main(["matrix", policy, "--suite=docker"]) == 1
+    assert capsys.readouterr().err.endswith("ci/gate-small.toml does not look at it, only at: basic\n")
+    assert main(["matrix", policy, "--matrix=x.toml"]) == 1
+    assert capsys.readouterr().err == "ERROR: --policy names its matrix: --matrix cannot be given, too\n"

@@ -26,8 +26,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="ci/testos/build",
         description=_DESCRIPTION,
-        epilog="The result is CACHE/testos/x86_64/ (of a variant: x86_64-NAME/) with disk.qcow2, image.json and the "
-        "repository of updates; CACHE is $KOLA_CACHE, or kola in the user's cache folder. Needs root.",
+        epilog="The result is CACHE/testos/x86_64/ (of a variant: x86_64-NAME/) with disk.qcow2, image.json, "
+        "meta.json and the repository of updates; CACHE is $KOLA_CACHE, or kola in the user's cache folder. "
+        "Needs root.",
     )
     parser.add_argument("--verbose", action="store_true", help="show what the tools print instead of logging it only")
     parser.add_argument(

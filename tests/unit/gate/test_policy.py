@@ -24,6 +24,8 @@ def test_everything_said() -> None:
         RESULTS
         + """
         signatures = 2
+        platforms = ["qemu", "aws"]
+        suites = ["basic"]
         [tests]
         waivers = "w.toml"
         waiver_days = 5
@@ -50,7 +52,7 @@ def test_everything_said() -> None:
     assert policy == Policy(
         "m.toml", Cadence.BUILD, 10, ("a.pub",), 2, "w.toml", 5, True, 4, 6, 2, False, 7, 5, 3,
         Rule(1.5, 2, 3), Policy.test_time, Rule(Policy.image_size.percent, Policy.image_size.mads, 9),
-        {"stable": "testing"}, frozenset({"young"}), {"young": "old"},
+        {"stable": "testing"}, frozenset({"young"}), {"young": "old"}, ("qemu", "aws"), ("basic",),
     )  # fmt: skip
 
 
@@ -91,7 +93,8 @@ def test_a_stream_of_no_cell(world: World) -> None:
         read_policy(policy)
 
 
-def test_the_policy_of_this_repository() -> None:
-    policy, matrix = read_policy(ROOT / "ci/gate.toml")
+@pytest.mark.parametrize("name", ["gate.toml", "gate-build.toml", "gate-small.toml"])
+def test_the_policies_of_this_repository(name: str) -> None:
+    policy, matrix = read_policy(ROOT / "ci" / name)
     assert (ROOT / "ci" / policy.waivers).is_file()
     assert any(cell.required and policy.cadence.includes(cell.cadence) for cell in matrix.cells)

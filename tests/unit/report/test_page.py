@@ -28,7 +28,24 @@ from tests.unit.report.nightly import BROKEN_LABEL, TARGETS, Nightly, write_nigh
 VOID = {"meta", "input"}
 TAGS = VOID | {
     *("a", "b", "body", "button", "caption", "code", "dd", "details", "dialog", "div", "dl", "dt", "footer", "form"),
-    *("h1", "h2", "h4", "head", "header", "html", "kbd", "label", "li", "main", "ol", "p", "pre", "script", "search"),
+    *(
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "head",
+        "header",
+        "html",
+        "kbd",
+        "label",
+        "li",
+        "main",
+        "ol",
+        "p",
+        "pre",
+        "script",
+        "search",
+    ),
     *("section", "small", "span", "strong", "style", "summary", "table", "tbody", "td", "th", "thead", "title", "tr"),
     *("ul", "svg", "defs", "pattern", "rect", "circle", "line", "text"),
 }
