@@ -12,6 +12,7 @@ import pytest
 from kola import checks, ignition, runext
 from kola.errors import ConfigError, MachineLost
 from kola.external import buckets, tree
+from kola.external.choice import OTHER_SHARE, TAG_ONLY
 from kola.external.denylist import FILE as DENYLIST
 from kola.external.denylist import Denylist, Entry, parse_denylist
 from kola.external.metadata import Metadata
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 FOUND = pytest.StashKey[Found]()
 METADATA = pytest.StashKey[Metadata]()
 TEST = pytest.StashKey[ExternalTest]()
+UNASKED = pytest.StashKey[bool]()
+"""Of a test that is deselected: whether that is so without anybody asking for it."""
 MULTIPLY = pytest.StashKey[int]()
 """How often each test is run."""
 _BROKEN = pytest.StashKey[dict[str, str]]()
@@ -116,6 +119,7 @@ class ExternalTests:
             why = self._why_not(item)
             if why:
                 self.out.append((item.name, why))
+                item.stash[UNASKED] = why.startswith((OTHER_SHARE, TAG_ONLY))
                 out.append(item)
             else:
                 kept.append(item)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kola import terminal
+from kola.collect import UNASKED
+from kola.deployment import booted_deployment
 from kola.durations import read_durations
 from kola.errors import CheckFailed, ConfigError, KolaError, PlatformError
 from kola.fixtures import NEEDS, RESERVATION
 from kola.flight import Flight
+from kola.lives import FILE as LIVES
+from kola.lives import Lives
 from kola.needs import Isolation
 from kola.plan import Plan
 from kola.preparation import first_line
@@ -26,7 +30,7 @@ from kola.scheduler import KolaScheduling
 from kola.statement import FILE, load_signer, sign_results
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from kola.flight import Reservation
@@ -116,6 +120,8 @@ class MachineHooks:
         self._stack = stack
         self._flight = flight
         self._scheduler: KolaScheduling | None = None
+        self._not_collected = 0
+        self._deselected = 0
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +136,7 @@ class MachineHooks:
                 code = exit_code(int(session.exitstatus), outcomes, warnings_fail=self.settings.warned_fails)
                 session.exitstatus = code
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
-                self.recorder.finish(code, complete=not interrupted)
+                self.recorder.finish(code, complete=not interrupted and not self._not_collected)
             self._close()
             if self.recorder is not None:
                 self.recorder.close()
@@ -203,7 +209,7 @@ class MachineHooks:
         plan = Plan.read(_plan_path(self.info, node.gateway.id))
         if plan.errors:
             raise pytest.UsageError("\n".join(plan.errors))
-        self.recorder.plan(plan.tests)
+        self.recorder.plan(plan.tests, plan.deselected)
         if self._scheduler is not None and not self._scheduler.known:
             info = self.info
             target = {"platform": info.platform, "arch": info.arch, "accelerator": info.prepared.accelerator}
@@ -211,6 +217,14 @@ class MachineHooks:
             self._scheduler.learn(plan.jobs(known), known.boot)
 
     # -- collection --------------------------------------------------------------------------------------------------
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count what could not be collected, also by workers: nobody knows which tests are in there."""
+        self._not_collected += report.failed
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count what somebody did not want: the record says so, else nobody could tell from it."""
+        self._deselected += sum(not item.stash.get(UNASKED, False) for item in items)
 
     def collected(self, items: list[pytest.Item], errors: list[str]) -> None:
         """Take what this process has collected: for the record, or for the controller.
@@ -230,9 +244,9 @@ class MachineHooks:
         collected = (
             (i.nodeid, i.stash.get(NEEDS, None), first_line(getattr(i, "obj", None)), attempt_of(i)) for i in items
         )
-        plan = Plan.of(collected, errors)
+        plan = replace(Plan.of(collected, errors), deselected=self._deselected)
         if self.recorder is not None:
-            self.recorder.plan(plan.tests)
+            self.recorder.plan(plan.tests, plan.deselected)
         else:
             plan.write(_plan_path(self.info, self.worker))
 
@@ -278,12 +292,21 @@ class MachineHooks:
                 item.add_report_section("call", "checks", text)
             raise
         if reservation is not None:
+            self._tell_arrived(reservation)
             text, skipped = terminal.findings(reservation)
             if skipped:
                 item.add_report_section("call", "checks skipped by the marker", skipped)
             if text:
                 raise CheckFailed(text)
         return result
+
+    def _tell_arrived(self, reservation: Reservation) -> None:
+        """Note what machines of the image of ``--from-image`` were updated to: that is what their test is about."""
+        lives = Lives(self.info.output / LIVES)
+        updated = reservation.flight.launcher_of(reservation.needs).info.updated
+        for machine in reservation.machines if updated else ():
+            if deployment := booted_deployment(machine):
+                lives.tell(machine.name, arrived=deployment)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

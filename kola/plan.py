@@ -26,12 +26,14 @@ class Plan:
         groups: node id -> machine key, of tests that share a machine.
         machines: node id -> machine key, of all that have one.
         errors: what is wrong with markers, a line each; nothing can be run then.
+        deselected: number of tests that somebody asked not to run.
     """
 
     tests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     machines: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[str] = ()
+    deselected: int = 0
 
     @classmethod
     def of(cls, collected: Iterable[tuple[str, Needs | None, str, str]], errors: Sequence[str]) -> Plan:

@@ -89,8 +89,9 @@ class Recorder:
         self._next = Deadline(0)
         self._write()
 
-    def plan(self, tests: Mapping[str, Mapping[str, Any]]) -> None:
+    def plan(self, tests: Mapping[str, Mapping[str, Any]], deselected: int = 0) -> None:
         """Take what was selected (node id -> facts of ``kola.plan.Plan``): all ``not-run`` until a report comes."""
+        self.record.deselected = max(self.record.deselected, deselected)
         new = {
             nodeid: TestRecord(nodeid, suite=self._suite or suite_of(nodeid), **facts)
             for nodeid, facts in tests.items()

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import ConfigError
+from kola.typed import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
 SCHEMA = 2
@@ -138,6 +139,7 @@ class MachineRecord:
         updated: whether it booted the image of ``--from-image``.
         firmware: that it was asked to boot by; empty for the platform's own.
         deployment: OSTree checksum of what it had booted when SSH answered first, read in it; empty if it is not known.
+        arrived: of one that is ``updated``: what it had booted when its test was over, read in it; else empty.
         created: the platform was asked for it.
         booting: it ran.
         up: SSH answered.
@@ -154,6 +156,7 @@ class MachineRecord:
     updated: bool = False
     firmware: str = ""
     deployment: str = ""
+    arrived: str = ""
     created: float | None = None
     booting: float | None = None
     up: float | None = None
@@ -248,6 +251,8 @@ class RunRecord:
     exit_code: int | None = None
     name: str = ""
     """Of ``--run-name``."""
+    deselected: int = 0
+    """Number of tests that somebody asked not to run; those of other shares are not among them."""
 
     def counts(self) -> dict[str, int]:
         """Number of tests by outcome, every outcome present."""
@@ -266,6 +271,7 @@ class RunRecord:
             "complete": self.complete,
             "exit_code": self.exit_code,
             "suites": self.suites,
+            "deselected": self.deselected,
             "shard": None if self.shard is None else dataclasses.asdict(self.shard),
             "targets": [dataclasses.asdict(target) for target in self.targets],
             "counts": self.counts(),
@@ -305,53 +311,31 @@ def parse(text: bytes, source: str) -> RunRecord:
         ConfigError: as ``read``; and its counts are not those of its tests, or a test or machine is there twice.
     """
     try:
-        data = json.loads(text)
-    except ValueError as e:
+        data = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError, OverflowError) as e:
         raise ConfigError(f"{source}: not a whole JSON document: {e}") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         found = data.get("schema") if isinstance(data, dict) else None
         raise ConfigError(f"{source}: schema {found!r} is not known; this version reads {SCHEMA}")
     try:
         record = _record({key: value for key, value in data.items() if key not in {"schema", "counts"}})
-        wrong = record.counts() != data["counts"] or len(record.tests) != len(data["tests"])
-    except (TypeError, KeyError, ValueError, AttributeError) as e:
+        counts = typed(dict[str, int], data.get("counts"), "counts")
+    except (TypeError, KeyError, ValueError, OverflowError) as e:
         raise ConfigError(f"{source}: not a results record of schema {SCHEMA}: {e}") from e
-    if wrong or len(record.machines) != len(data["machines"]):
+    twice = len(record.tests) != len(data["tests"]) or len(record.machines) != len(data["machines"])
+    if twice or record.counts() != counts:
         raise ConfigError(f"{source}: contradicts itself: counts, or a test or machine that is there twice")
     return record
 
 
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
 def _record(data: dict[str, Any]) -> RunRecord:
-    tests = [_test(test) for test in data.pop("tests")]
-    machines = [MachineRecord(**machine) for machine in data.pop("machines")]
-    targets = [_target(target) for target in data.pop("targets")]
-    shard = data.pop("shard")
-    return RunRecord(
-        **data,
-        targets=targets,
-        tests={test.nodeid: test for test in tests},
-        machines={machine.name: machine for machine in machines},
-        shard=None if shard is None else Share(**shard),
-    )
-
-
-def _test(data: Mapping[str, Any]) -> TestRecord:
-    first = data["first_failure"]
-    return TestRecord(
-        **{
-            **data,
-            "outcome": Outcome(data["outcome"]),
-            "first_failure": None if first is None else FirstFailure(**first),
-        }
-    )
-
-
-def _target(data: Mapping[str, Any]) -> Target:
-    from_image = data["from_image"]
-    return Target(
-        **{
-            **data,
-            "image": ImageRecord(**data["image"]),
-            "from_image": None if from_image is None else ImageRecord(**from_image),
-        }
+    tests = typed(list[TestRecord], data.pop("tests"), "tests")
+    machines = typed(list[MachineRecord], data.pop("machines"), "machines")
+    record: RunRecord = typed(RunRecord, data)
+    return dataclasses.replace(
+        record, tests={test.nodeid: test for test in tests}, machines={one.name: one for one in machines}
     )

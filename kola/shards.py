@@ -48,6 +48,7 @@ def merge(records: Sequence[RunRecord], folders: Sequence[str] = ()) -> RunRecor
         finished=max(ends) if len(ends) == len(records) else None,
         complete=len(records) == total and all(record.complete for record in records),
         exit_code=_worst(codes),
+        deselected=sum(record.deselected for record in records),
     )
 
 

@@ -23,6 +23,12 @@ def strip_terminal(text: str) -> str:
     return _TERMINAL.sub("", text)
 
 
+def one_line(text: str) -> str:
+    """Return a text of strangers as one line that a terminal only shows: what cannot be printed is a replacement."""
+    words = " ".join(strip_terminal(text).split())
+    return "".join(char if char.isprintable() else "\ufffd" for char in words)
+
+
 def last_lines(text: str, count: int) -> list[str]:
     """Return the last ``count`` lines that are not blank, fit for a person."""
     # A line on a serial console is far below 4 KiB: there is no need to clean megabytes of it.

@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(args: argparse.Namespace) -> Verdict:
     phase, now = Phase(args.phase), time.time()
+    if not args.stream.strip():
+        raise ConfigError("--stream is empty: expected the stream that is judged")
     given = {"builds": args.builds or args.meta, "releases": args.releases, "graph": args.graph}
     needed = {Phase.PRE_RELEASE: ("builds", "releases"), Phase.ROLLOUT: ("builds", "releases", "graph")}
     if lacking := [f"--{name}" for name in needed.get(phase, ()) if not given[name]]:
@@ -116,6 +118,7 @@ def _judge(args: argparse.Namespace) -> Verdict:
                 builds or reading.read_builds(places.builds, build_id, arches),
                 reading.read_releases(places.releases),
                 reading.read_graphs(pair.replace(reading.STREAM, args.stream) for pair in args.graph),
+                wanted=bool(places.builds),
             ),
             histories=_histories(args, build_id, policy, matrix, keys),
         )
@@ -124,7 +127,7 @@ def _judge(args: argparse.Namespace) -> Verdict:
 
 def _build(args: argparse.Namespace) -> tuple[str, dict[str, Build]]:
     """Return the id of the build that is judged, and what its meta.json say if these are named one by one."""
-    if bool(args.build) == bool(args.meta):
+    if bool(args.build and args.build.strip()) == bool(args.meta):
         raise ConfigError("which build? give --build ID, or --meta FILE")
     if args.meta and args.builds:
         raise ConfigError("--meta FILE says what --builds DIR would: give one of them")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kola import images, matrix, options
+from kola import __version__, images, matrix, options
 from kola.arch import get_arch
 from kola.cgroup import available_cores
 from kola.errors import ConfigError
@@ -19,6 +19,7 @@ from kola.jobs import state
 from kola.jobs.board import Board, table, totals
 from kola.jobs.folder import LOG, Subject, locked
 from kola.jobs.running import Runs, Share
+from kola.jobs.suite import digest_of
 from kola.platform import load_platform, parse_options
 from kola.results import ExitCode
 from kola.terminal import image_progress
@@ -172,6 +173,7 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
             subject=_Subjects(settings, board).of,
             more=tuple(f"{flag}={value}" for name, flag in _FORWARDED.items() if (value := getattr(args, name))),
             environment={"KOLA_CACHE": str(settings.cache)},
+            signed=bool(args.kola_sign_key),
         )
         code = runs.run()
         states = list(runs.states.values())
@@ -214,7 +216,8 @@ class _Subjects:
             platform = load_platform(cell.platform.driver)
             cloud = images.Cloud.of(platform, parse_options(platform, cell.platform.options))
         start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
-        return Subject(job.arguments, self._identity(cell.stream.image, cell.arch, cloud), start)
+        image = self._identity(cell.stream.image, cell.arch, cloud)
+        return Subject(job.arguments, image, start, __version__, digest_of(cell.suite, Path.cwd()))
 
     def _resolve(self, reference: str, arch: str, cloud: images.Cloud | None) -> str:
         settings = self._settings

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _EVERYTHING = "*"
 
 
+OTHER_SHARE, TAG_ONLY = "it is in another share", "it runs with --tag"
+"""How the reasons begin that nobody has to ask for: the run has a share, the test says so itself."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the command line says.
@@ -61,7 +65,7 @@ class Choice:
         if unwanted := [tag for tag in self.tags if tag.startswith("!") and tag[1:] in tags]:
             return f"--tag {unwanted[0]}"
         if required_tag and required_tag not in wanted:
-            return f"it runs with --tag {required_tag} only"
+            return f"{TAG_ONLY} {required_tag} only"
         chosen = self._not_chosen(name, wanted, any(tag in tags or tag == required_tag for tag in wanted))
         return chosen or self._denied(name)
 
@@ -75,5 +79,5 @@ class Choice:
         if found := next((pattern for pattern in self.denied if matches(pattern, name)), ""):
             return f"--denylist-test {found}"
         if self.shard is not None and not self.shard.has(name):
-            return f"it is in another share than {self.shard.number} of {self.shard.total}"
+            return f"{OTHER_SHARE} than {self.shard.number} of {self.shard.total}"
         return ""

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
+from kola.gate.booted import GOOD, RAN, what_booted
 from kola.gate.findings import Code, Finding
-from kola.matrix import PLATFORM_FIRMWARE, Runner
 from kola.results import ExitCode, Outcome
 from kola.shards import merge
-from kola.text import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,15 +19,15 @@ if TYPE_CHECKING:
     from kola.gate.evidence import Evidence
     from kola.gate.policy import Policy
     from kola.matrix import Cell, Job
-    from kola.results import RunRecord, Target
+    from kola.results import RunRecord, Target, TestRecord
 
-RAN = frozenset({Outcome.PASSED, Outcome.FAILED, Outcome.FLAKY, Outcome.WARNED})
-"""Outcomes of tests that said something of the operating system."""
 _BAD = {
     Outcome.FAILED: Code.FAILED,
     Outcome.PROVIDER_ERROR: Code.PROVIDER_ERROR,
     Outcome.NOT_RUN: Code.NOT_RUN,
 }
+_EXPLAINS = {ExitCode.FAILED: Outcome.FAILED, ExitCode.PROVIDER_ERROR: Outcome.PROVIDER_ERROR}
+"""Exit codes that are what a test's outcome makes of a run; any other one says that the run itself is not right."""
 _FUTURE_SECONDS = 3600.0
 """How far the clock of the host that ran tests may be ahead."""
 
@@ -52,17 +51,34 @@ class Expected:
 
 @dataclass(frozen=True)
 class CellReport:
-    """What came out for a cell. ``record``: of all its shares, if all of them can be believed."""
+    """What came out for a cell.
+
+    Attributes:
+        cell: of the matrix.
+        genuine: the records of its shares that can be believed, also of runs that were cut short.
+        record: of all its shares, if all of them can be believed and are complete.
+        findings: what is wrong.
+    """
 
     cell: Cell
+    genuine: tuple[RunRecord, ...]
     record: RunRecord | None
     findings: tuple[Finding, ...]
 
     @property
     def deployments(self) -> frozenset[str]:
         """What its machines had booted."""
-        record = self.record
-        return frozenset() if record is None else frozenset(record.targets[0].deployments)
+        return frozenset(one for record in self.genuine for one in record.targets[0].deployments)
+
+    @property
+    def tests(self) -> dict[str, TestRecord]:
+        """What can be believed of its tests, by node id."""
+        return {nodeid: test for record in self.genuine for nodeid, test in sorted(record.tests.items())}
+
+    @property
+    def ran(self) -> bool:
+        """Whether a test ran, as far as that can be believed."""
+        return any(test.outcome in RAN for test in self.tests.values())
 
 
 def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, policy: Policy) -> CellReport:
@@ -97,7 +113,8 @@ def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, po
             record = merged if merged.complete else None
         except ConfigError as e:
             findings.append(Finding(Code.INCOMPLETE, cell.name, str(e)))
-    return CellReport(cell, record, tuple(replace(finding, required=cell.required) for finding in findings))
+    required = tuple(replace(finding, required=cell.required) for finding in findings)
+    return CellReport(cell, tuple(genuine), record, required)
 
 
 def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> Iterator[Finding]:
@@ -108,15 +125,18 @@ def _of_job(job: Job, record: RunRecord, expected: Expected, policy: Policy) -> 
     target = record.targets[0]
     if problem := _other_build(target, expected):
         yield Finding(Code.BUILD, job.name, problem)
-    yield from (Finding(Code.DIGEST, job.name, text) for text in _digests(job.cell, record, expected))
-    if problem := _incomplete(record):
+    yield from (
+        Finding(Code.DIGEST, job.name, text) for text in what_booted(job.cell, record, expected.builds.get(target.arch))
+    )
+    if problem := _incomplete(job, record):
         yield Finding(Code.INCOMPLETE, job.name, problem)
-    elif record.finished is not None:
-        age = expected.now - record.finished
-        if age > policy.max_age_hours * 3600:
-            yield Finding(Code.STALE, job.name, f"{age / 3600:.0f} hours old; allowed: {policy.max_age_hours}")
-        elif age < -_FUTURE_SECONDS or record.finished < record.started:
-            yield Finding(Code.STALE, job.name, "ended in the future, or before it began: a clock is wrong")
+    # Also of a run that was cut short: that it was may be waived, its age not.
+    ended = record.started if record.finished is None else record.finished
+    age = expected.now - ended
+    if age > policy.max_age_hours * 3600:
+        yield Finding(Code.STALE, job.name, f"{age / 3600:.0f} hours old; allowed: {policy.max_age_hours}")
+    elif age < -_FUTURE_SECONDS or ended < record.started:
+        yield Finding(Code.STALE, job.name, "ended in the future, or before it began: a clock is wrong")
 
 
 def _misplaced(job: Job, record: RunRecord) -> str:
@@ -125,7 +145,8 @@ def _misplaced(job: Job, record: RunRecord) -> str:
     if len(record.targets) != 1:
         return f"is about {len(record.targets)} targets"
     target = record.targets[0]
-    firmware = target.firmware if cell.firmware == PLATFORM_FIRMWARE else cell.firmware
+    firmware = target.firmware if target.firmware in cell.firmwares else max(cell.firmwares)
+    from_image = "" if target.from_image is None else target.from_image.reference
     shard = (job.shard, cell.shards) if cell.shards > 1 else None
     found_shard = (record.shard.number, record.shard.total) if record.shard is not None else None
     pairs = {
@@ -134,6 +155,7 @@ def _misplaced(job: Job, record: RunRecord) -> str:
         "platform": (target.platform, cell.platform.driver),
         "architecture": (target.arch, cell.arch),
         "firmware": (target.firmware, firmware),
+        "image to update from": (from_image, cell.from_image),
         "share": (found_shard, shard),
     }
     return "; ".join(
@@ -152,38 +174,20 @@ def _other_build(target: Target, expected: Expected) -> str:
     return ""
 
 
-def _digests(cell: Cell, record: RunRecord, expected: Expected) -> Iterator[str]:
-    target = record.targets[0]
-    if not target.image.sha256 and not target.image.platform_id:
-        yield "nobody knows which image was booted"
-    build = expected.builds.get(target.arch)
-    if build is not None and cell.runner is Runner.REHEARSE:
-        # That cloud made its image on the host of the test, of the build's, and no meta.json can name it.
-        if not target.deployments:
-            yield "nobody knows which deployment was booted on a rehearsed cloud"
-    elif build is not None and (problem := build.image_problem(target)):
-        yield problem
-    up = [machine for machine in record.machines.values() if machine.up is not None and not machine.updated]
-    silent = [machine.name for machine in up if not machine.deployment]
-    if silent:
-        yield f"{len(silent)} of {len(up)} machines did not say which deployment they had booted: {some(silent, 3)}"
-    if len(target.deployments) > 1:
-        yield f"machines had booted different deployments: {', '.join(target.deployments)}"
-    wrong = [one for one in target.deployments if build is not None and one != build.commit]
-    if wrong and build is not None:
-        yield f"machines had booted {wrong[0]}, but the commit of the build is {build.commit}"
-
-
-def _incomplete(record: RunRecord) -> str:
+def _incomplete(job: Job, record: RunRecord) -> str:
     if record.finished is None:
         return "the run did not come to its end: it was killed, or goes on"
     if not record.complete:
         return f"the run was cut short (exit code {record.exit_code})"
-    explained = any(test.outcome in {Outcome.FAILED, Outcome.PROVIDER_ERROR} for test in record.tests.values())
+    if record.deselected and not job.cell.suite.arguments:
+        return f"{record.deselected} tests were deselected, and the matrix asks for no selection"
     good = {ExitCode.PASSED, ExitCode.ONLY_WARNINGS}
-    if record.exit_code not in good and not explained and record.tests:
-        return f"exit code {record.exit_code}, and no test that explains it"
-    return ""
+    if record.tests:
+        outcomes = {test.outcome for test in record.tests.values()}
+        good |= {code for code, outcome in _EXPLAINS.items() if outcome in outcomes}
+    else:
+        good |= {ExitCode.NOTHING_COLLECTED}
+    return "" if record.exit_code in good else f"exit code {record.exit_code}, and no test that explains it"
 
 
 def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Iterator[Finding]:
@@ -196,9 +200,17 @@ def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Itera
         if code is not None:
             yield Finding(code, f"{cell.name}::{nodeid}", test.reason or "no reason given")
     outcomes = Counter(test.outcome for _, test in tests)
-    if not RAN & set(outcomes):
+    if not GOOD & set(outcomes):
         said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items()) or "there are none"
-        yield Finding(Code.NO_TESTS, cell.name, f"not one test ran: {said}")
+        yield Finding(Code.NO_TESTS, cell.name, f"not one test passed: {said}")
+
+
+def untested(reports: Sequence[CellReport]) -> Iterator[Finding]:
+    """Yield the architectures that nothing speaks for: results that are missing can be waived, but not all of them."""
+    for arch in dict.fromkeys(report.cell.arch for report in reports if report.cell.required):
+        if not any(report.ran for report in reports if report.cell.required and report.cell.arch == arch):
+            text = "no required cell has results that can be believed, with a test that ran"
+            yield Finding(Code.UNTESTED, arch, text)
 
 
 def same_deployment(reports: list[CellReport]) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ class Code(enum.StrEnum):
     """What is wrong."""
 
     MISSING = "missing"
+    UNTESTED = "untested"
     UNREADABLE = "unreadable"
     UNSIGNED = "unsigned"
     SIGNATURE = "signature"
@@ -43,6 +44,7 @@ class Code(enum.StrEnum):
 
 MEANING = {
     Code.MISSING: "there are no results of a job of a required cell",
+    Code.UNTESTED: "of a whole architecture no required cell has results that can be believed, with a test that ran",
     Code.UNREADABLE: "results that are cut off, no record, of an unknown schema, or contradict themselves",
     Code.UNSIGNED: "there is no signed statement beside the results",
     Code.SIGNATURE: "the statement is not signed by known keys, or is about something else",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kola.gate.cells import RAN
+from kola.gate.booted import RAN
 from kola.gate.findings import Code, Finding
 from kola.results import Outcome
 from kola.text import some
@@ -26,13 +26,13 @@ class Past:
     Attributes:
         build_id: of the build.
         started: when the first of its runs did, in unix seconds.
-        cells: name -> merged record, of those that are whole.
+        cells: name -> records of its shares, of those that are whole.
         builds: architecture -> what meta.json says; empty if that is not at hand.
     """
 
     build_id: str
     started: float
-    cells: Mapping[str, RunRecord]
+    cells: Mapping[str, Sequence[RunRecord]]
     builds: Mapping[str, Build] = field(default_factory=dict)
 
 
@@ -44,11 +44,15 @@ class History:
         stream: its name.
         builds: as many as the policy wants to look at.
         promoted: the last of them that was released; None if none of them was, or nobody knows.
+        cells: names of the cells that the stream has now; empty: nobody knows.
+        metadata: whether it is known where the meta.json of its builds are.
     """
 
     stream: str
     builds: tuple[Past, ...] = ()
     promoted: Past | None = None
+    cells: frozenset[str] = frozenset()
+    metadata: bool = False
 
 
 def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
@@ -60,7 +64,7 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
         return
     for report in reports:
         before = promoted.cells.get(report.cell.name)
-        if report.record is None:
+        if not report.genuine:
             continue
         if before is None:
             if policy.history_required:
@@ -68,12 +72,24 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
                 yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
             continue
         # What was to run and did not is a finding of its own.
-        there = {nodeid for nodeid, test in report.record.tests.items() if test.outcome is not Outcome.SKIPPED}
-        ran_before = {nodeid for nodeid, test in before.tests.items() if test.outcome in RAN}
+        there = {nodeid for nodeid, test in report.tests.items() if test.outcome is not Outcome.SKIPPED}
+        ran_before = {
+            nodeid
+            for record in _same_shares(report, before)
+            for nodeid, test in record.tests.items()
+            if test.outcome in RAN
+        }
         gone = sorted(ran_before - there)
         if len(gone) * 100 > policy.shrink_percent * len(ran_before):
             text = f"{len(gone)} of {len(ran_before)} tests ran for {promoted.build_id} and not now: {some(gone, 5)}"
             yield Finding(Code.SHRUNK, report.cell.name, text, report.cell.required)
+
+
+def _same_shares(report: CellReport, before: Sequence[RunRecord]) -> Sequence[RunRecord]:
+    """Return what to compare a cell with: of one that lacks shares, which is a finding of its own, the same shares."""
+    there = [record.shard for record in report.genuine]
+    same = [record for record in before if record.shard in there]
+    return same if len(there) < report.cell.shards and len(same) == len(there) else before
 
 
 def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
@@ -81,8 +97,7 @@ def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> It
     names = [
         (report, nodeid)
         for report in reports
-        if report.record is not None
-        for nodeid, test in sorted(report.record.tests.items())
+        for nodeid, test in sorted(report.tests.items())
         if test.outcome is Outcome.FLAKY
     ]
     counted = [f"{report.cell.name}::{nodeid}" for report, nodeid in names if report.cell.required]
@@ -90,7 +105,9 @@ def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> It
         text = f"{len(counted)} tests are flaky; allowed: {policy.flaky_budget}: {some(counted, 5)}"
         yield Finding(Code.FLAKY_BUDGET, "flaky", text)
     for report, nodeid in names:
-        earlier = history.builds[: max(0, policy.flaky_builds - 1)]
+        # Of builds that have no results of this cell nobody knows whether it was flaky in there.
+        whole = [past for past in history.builds if report.cell.name in past.cells]
+        earlier = whole[: max(0, policy.flaky_builds - 1)]
         times = 1 + sum(_was_flaky(past, report.cell.name, nodeid) for past in earlier)
         if times >= policy.flaky_times:
             text = f"flaky in {times} of the last {len(earlier) + 1} builds; allowed: {policy.flaky_times - 1}"
@@ -98,6 +115,5 @@ def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> It
 
 
 def _was_flaky(past: Past, cell: str, nodeid: str) -> bool:
-    record = past.cells.get(cell)
-    test = record.tests.get(nodeid) if record is not None else None
-    return test is not None and test.outcome is Outcome.FLAKY
+    found = [record.tests[nodeid].outcome for record in past.cells.get(cell, ()) if nodeid in record.tests]
+    return Outcome.FLAKY in found

@@ -204,10 +204,11 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     """
     stream = where.stream
     here = folder / stream
+    nothing = History(stream, cells=frozenset(cell.name for cell in where.cells), metadata=bool(where.builds))
     try:
         names = sorted(path.name for path in here.iterdir() if path.is_dir() and path.name != build_id)
     except FileNotFoundError:
-        return History(stream)
+        return nothing
     except OSError as e:
         raise ConfigError(f"{here}: {e.strerror}") from e
     started = {name: when for name in names if (when := _started(here / name)) is not None}
@@ -215,12 +216,15 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     ordered = sorted(started, key=lambda name: started[name], reverse=True)
     earlier = [name for name in ordered if judged is None or started[name] < judged]
     promoted = _promoted(earlier, [release.version for release in where.releases if release.version != build_id])
-    wanted = earlier[: where.policy.history_builds]
-    pasts = {
-        name: _past(here / name, started[name], where)
-        for name in dict.fromkeys([*wanted, *([promoted] if promoted else [])])
-    }
-    return History(stream, tuple(pasts[name] for name in wanted), pasts[promoted] if promoted else None)
+    wanted: list[Past] = []
+    for name in earlier:
+        if len(wanted) < where.policy.history_builds and (past := _past(here / name, started[name], where)).cells:
+            wanted.append(past)
+    known = {past.build_id: past for past in wanted}
+    if promoted is not None and promoted not in known:
+        known[promoted] = _past(here / promoted, started[promoted], where)
+    last = known[promoted] if promoted is not None else None
+    return replace(nothing, builds=tuple(wanted), promoted=last)
 
 
 def _promoted(earlier: Sequence[str], released: Sequence[str]) -> str | None:
@@ -237,7 +241,7 @@ def _past(folder: Path, started: float, where: Where) -> Past:
     stream = where.policy.image_streams.get(where.stream, where.stream)
     expected = Expected(stream, folder.name, time.time(), builds)
     reports = [examine(cell, evidence, expected, patient) for cell in where.cells]
-    whole = {report.cell.name: report.record for report in reports if report.record is not None}
+    whole = {report.cell.name: report.genuine for report in reports if report.record is not None}
     return Past(folder.name, started, whole, builds)
 
 

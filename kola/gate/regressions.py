@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from kola.gate.history import History, Past
     from kola.gate.policy import Policy, Rule
     from kola.results import RunRecord
+
+    Measure = tuple[Code, str]
+    Measures = Mapping[Measure, float]
 
 _NORMAL = 1.4826
 """Median absolute deviation -> standard deviation, where noise is normal."""
@@ -34,22 +39,41 @@ def limit(earlier: Sequence[float], rule: Rule) -> float:
     return middle + max(rule.mads * spread, rule.percent / 100 * middle, rule.least)
 
 
-def measures(cells: Mapping[str, RunRecord], builds: Mapping[str, Build]) -> dict[tuple[Code, str], float]:
+def measures(cells: Mapping[str, Sequence[RunRecord]], builds: Mapping[str, Build]) -> dict[Measure, float]:
     """Return all measures of a build, by kind and subject; times only of one accelerator in each cell."""
-    found: dict[tuple[Code, str], float] = {}
-    for cell, record in cells.items():
-        accelerator = record.targets[0].accelerator
-        boots = [m.boot_seconds for m in record.machines.values() if m.boot_seconds is not None and not m.updated]
-        if boots:
-            found[Code.BOOT_TIME, f"{cell} on {accelerator}"] = median(boots)
-        for nodeid, test in record.tests.items():
-            if test.outcome is Outcome.PASSED and "call" in test.phases:
-                found[Code.TEST_TIME, f"{cell}::{nodeid} on {accelerator}"] = test.phases["call"]
+    found: dict[Measure, float] = {}
+    for cell, records in cells.items():
+        boots: dict[str, list[float]] = {}
+        for record in records:
+            accelerator = record.targets[0].accelerator
+            for machine in record.machines.values():
+                if machine.boot_seconds is not None and not machine.updated:
+                    boots.setdefault(accelerator, []).append(machine.boot_seconds)
+            for nodeid, test in record.tests.items():
+                if test.outcome is Outcome.PASSED and "call" in test.phases:
+                    found[Code.TEST_TIME, f"{cell}::{nodeid} on {accelerator}"] = test.phases["call"]
+        found |= {(Code.BOOT_TIME, f"{cell} on {name}"): median(seconds) for name, seconds in boots.items()}
     for arch, build in builds.items():
         for platform, image in build.images.items():
             if image.size is not None:
                 found[Code.IMAGE_SIZE, f"{arch} {platform}"] = image.size / _MIB
     return found
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What is compared with. ``cells``: in how many of the builds there are results of each."""
+
+    stream: str
+    measures: Sequence[Measures]
+    cells: Counter[str]
+
+    @classmethod
+    def of(cls, history: History, own: str) -> _Earlier:
+        """Take a history, with the names of the stream ``own``."""
+        whole = [_renamed(past, history.stream, own) for past in history.builds]
+        found = [measures(records, past.builds) for records, past in zip(whole, history.builds, strict=True)]
+        return cls(history.stream, found, Counter(name for records in whole for name in records))
 
 
 def regressions(
@@ -63,11 +87,10 @@ def regressions(
         histories: of its own stream first, and of the one that it is promoted from, whose cells are called otherwise.
         policy: the rules.
     """
-    if histories and policy.history_required:
-        yield from _too_few(reports, histories[0], policy)
-    cells = {report.cell.name: report.record for report in reports if report.record is not None}
+    cells = {report.cell.name: report.genuine for report in reports if report.genuine}
     informing = {report.cell.name for report in reports if not report.cell.required}
     now = measures(cells, builds)
+    yield from _no_size(builds)
     rules = {
         Code.BOOT_TIME: policy.boot_time,
         Code.TEST_TIME: policy.test_time,
@@ -75,29 +98,68 @@ def regressions(
     }
     own = histories[0].stream if histories else ""
     for history in histories:
-        pasts = [measures(_renamed(past, history.stream, own), past.builds) for past in history.builds]
+        earlier = _Earlier.of(history, own)
+        if policy.history_required and policy.for_stream(history.stream).history_required:
+            has_cells = {f"{own}{name.removeprefix(history.stream)}" for name in history.cells} or set(cells)
+            compared = [report for report in reports if report.genuine and report.cell.name in has_cells]
+            yield from _too_few(compared, now, earlier, policy)
+            if history.metadata or history.stream == own:
+                yield from _sizes_too_few(builds, earlier, policy)
         for (code, subject), value in sorted(now.items()):
-            earlier = [past[code, subject] for past in pasts if (code, subject) in past]
-            if len(earlier) < policy.history_least:
+            before = [past[code, subject] for past in earlier.measures if (code, subject) in past]
+            if len(before) < policy.history_least:
                 continue
-            most = limit(earlier, rules[code])
+            most = limit(before, rules[code])
             if value > most:
                 unit, name = _UNITS[code], subject.partition(" on ")[0]
                 text = (
-                    f"{value:.1f} {unit}; median of {len(earlier)} builds of {history.stream}: {median(earlier):.1f}, "
-                    f"the one before: {earlier[0]:.1f}, allowed: {most:.1f}"
+                    f"{value:.1f} {unit}; median of {len(before)} builds of {history.stream}: {median(before):.1f}, "
+                    f"the one before: {before[0]:.1f}, allowed: {most:.1f}"
                 )
                 yield Finding(code, name, text, name.partition("::")[0] not in informing)
 
 
-def _renamed(past: Past, stream: str, own: str) -> dict[str, RunRecord]:
+def _renamed(past: Past, stream: str, own: str) -> dict[str, Sequence[RunRecord]]:
     """Return a build's cells as those of the other stream are called."""
-    return {f"{own}{name.removeprefix(stream)}": record for name, record in past.cells.items()}
+    return {f"{own}{name.removeprefix(stream)}": records for name, records in past.cells.items()}
 
 
-def _too_few(reports: Sequence[CellReport], history: History, policy: Policy) -> Iterator[Finding]:
+def _too_few(reports: Sequence[CellReport], now: Measures, earlier: _Earlier, policy: Policy) -> Iterator[Finding]:
+    """Yield the cells whose boots cannot be compared: than what is not there, nothing is worse."""
+    stream, pasts = earlier.stream, earlier.measures
     for report in reports:
-        there = sum(report.cell.name in past.cells for past in history.builds)
-        if report.record is not None and there < policy.history_least:
-            text = f"results of {there} earlier builds; {policy.history_least} are needed to see what has become slower"
-            yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
+        cell = report.cell.name
+        prefix = f"{cell} on "
+        measured = {key for key in now if key[0] is Code.BOOT_TIME and key[1].startswith(prefix)}
+        for key in sorted(measured):
+            if (there := sum(key in past for past in pasts)) < policy.history_least:
+                where = key[1].removeprefix(prefix)
+                text = f"boots were measured on {where} in {there} earlier builds of {stream}"
+                yield _too_little(cell, text, policy, required=report.cell.required)
+        before = sum(any(key[1].startswith(prefix) for key in past if key[0] is Code.BOOT_TIME) for past in pasts)
+        if not measured and before and report.ran:
+            text = f"no boot was measured; in {before} earlier builds of {stream} some were"
+            yield Finding(Code.NO_HISTORY, cell, text, report.cell.required)
+        if not measured and not before and earlier.cells[cell] < policy.history_least:
+            text = f"results of {earlier.cells[cell]} earlier builds of {stream}"
+            yield _too_little(cell, text, policy, required=report.cell.required)
+
+
+def _sizes_too_few(builds: Mapping[str, Build], earlier: _Earlier, policy: Policy) -> Iterator[Finding]:
+    for arch, build in builds.items():
+        for platform in build.images:
+            key = Code.IMAGE_SIZE, f"{arch} {platform}"
+            if (there := sum(key in past for past in earlier.measures)) < policy.history_least:
+                text = f"the size of the image is known of {there} earlier builds of {earlier.stream}"
+                yield _too_little(key[1], text, policy)
+
+
+def _no_size(builds: Mapping[str, Build]) -> Iterator[Finding]:
+    for arch, build in builds.items():
+        for platform, image in build.images.items():
+            if image.size is None:
+                yield Finding(Code.IMAGE_SIZE, f"{arch} {platform}", "meta.json does not say the size of the image")
+
+
+def _too_little(subject: str, text: str, policy: Policy, *, required: bool = True) -> Finding:
+    return Finding(Code.NO_HISTORY, subject, f"{text}; {policy.history_least} are needed to compare", required)

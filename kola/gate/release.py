@@ -21,7 +21,7 @@ class Phase(enum.StrEnum):
     """What is asked."""
 
     RESULTS = "results"
-    """Are the results good? Nothing else is looked at."""
+    """Are the results good? Nothing else is looked at, but meta.json if it is given."""
     PRE_RELEASE = "pre-release"
     """May the build be released?"""
     ROLLOUT = "rollout"
@@ -36,11 +36,13 @@ class Metadata:
         builds: architecture -> its meta.json.
         releases: of the stream, oldest first.
         graphs: name -> update graph, one or more for each architecture; a name begins with the architecture.
+        wanted: whether there has to be a meta.json of the build whatever the phase: somebody said where they are.
     """
 
     builds: Mapping[str, Build] = field(default_factory=dict)
     releases: Sequence[StreamRelease] = ()
     graphs: Mapping[str, Graph] = field(default_factory=dict)
+    wanted: bool = False
 
 
 def check_phase(phase: Phase, stream: str, build_id: str, arches: Sequence[str], known: Metadata) -> Iterator[Finding]:
@@ -53,7 +55,7 @@ def check_phase(phase: Phase, stream: str, build_id: str, arches: Sequence[str],
         arches: that have to be released.
         known: the metadata.
     """
-    if phase is Phase.RESULTS:
+    if phase is Phase.RESULTS and not known.builds and not known.wanted:
         return
     for arch in arches:
         build = known.builds.get(arch)
@@ -61,7 +63,8 @@ def check_phase(phase: Phase, stream: str, build_id: str, arches: Sequence[str],
             yield Finding(Code.METADATA, arch, "there is no meta.json of the build")
             continue
         yield from (Finding(Code.METADATA, arch, text) for text in _metadata(build, stream, build_id))
-        yield from (Finding(Code.PARENT, arch, text) for text in _parent(phase, build, known.releases))
+        if phase is not Phase.RESULTS:
+            yield from (Finding(Code.PARENT, arch, text) for text in _parent(phase, build, known.releases))
         if phase is Phase.ROLLOUT:
             yield from _graphs(build, known)
 
@@ -108,6 +111,7 @@ def _graphs(build: Build, known: Metadata) -> Iterator[Finding]:
             yield Finding(Code.GRAPH_NODE, name, f"the graph has no node {build.build_id}")
             continue
         yield from (Finding(Code.GRAPH_NODE, name, text) for text in _node(node, build))
+        yield from (Finding(Code.GRAPH_NODE, name, text) for text in _earlier(graph, build, known.releases))
         yield from (Finding(Code.GRAPH_EDGES, name, text) for text in _edges(graph, build.build_id))
 
 
@@ -122,6 +126,23 @@ def _node(node: Node, build: Build) -> Iterator[str]:
             yield f"the graph offers the container image {digest}, built as {build.container_digest}"
     elif node.payload != build.commit:
         yield f"the graph offers commit {node.payload}, built as {build.commit}"
+
+
+def _earlier(graph: Graph, build: Build, releases: Sequence[StreamRelease]) -> Iterator[str]:
+    """Yield which earlier releases the graph lacks: no machine of these would be updated."""
+    nodes = {node.version: node for node in graph.nodes}
+    if any(node.metadata.get(SCHEME) == "oci" for node in graph.nodes):  # the older ones had no container image
+        if build.parent_version and build.parent_version not in nodes:
+            yield f"the graph has no node {build.parent_version}, which the build follows"
+        return
+    for release in releases:
+        commit = release.commits.get(build.arch)
+        if commit is None or release.version == build.build_id:
+            continue
+        if release.version not in nodes:
+            yield f"the graph has no node {release.version}, which was released"
+        elif nodes[release.version].payload != commit:
+            yield f"the graph offers {release.version} as {nodes[release.version].payload}, released as {commit}"
 
 
 def _edges(graph: Graph, build_id: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from kola.results import Outcome
+from kola.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +105,7 @@ def to_table(verdict: Verdict) -> str:
     lines += _section("holds the release", [(finding, str(finding)) for finding in verdict.reasons])
     lines += _section("waived", [(finding, f"{finding} -- {finding.waiver}") for finding in waived])
     lines += _section("informs", [(finding, str(finding)) for finding in informing])
-    lines += ["", "notes:", *(f"  {note}" for note in verdict.notes)] if verdict.notes else []
+    lines += ["", "notes:", *(f"  {one_line(note)}" for note in verdict.notes)] if verdict.notes else []
     when = dt.datetime.fromtimestamp(question.now, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     number = len(verdict.reasons)
     reasons = f": {number} reason{'s' if number > 1 else ''}" if number else ""
@@ -120,8 +121,10 @@ def _section(title: str, found: Iterable[tuple[Finding, str]]) -> list[str]:
         group = finding.code.value, finding.subject.partition("::")[0]
         seen[group] += 1
         if seen[group] <= _SHOWN:
-            lines.append(f"  {line}")
+            lines.append(f"  {one_line(line)}")
     lines += [
-        f"  {code}: {subject}: and {times - _SHOWN} more" for (code, subject), times in seen.items() if times > _SHOWN
+        f"  {code}: {one_line(subject)}: and {times - _SHOWN} more"
+        for (code, subject), times in seen.items()
+        if times > _SHOWN
     ]
     return ["", f"{title}:", *lines] if lines else []

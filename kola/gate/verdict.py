@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
-from kola.gate.cells import Expected, examine, same_deployment
+from kola.gate.cells import Expected, examine, same_deployment, untested
 from kola.gate.history import History, flaky, shrunk
 from kola.gate.regressions import regressions
 from kola.gate.release import Metadata, Phase, check_phase
@@ -96,6 +96,7 @@ def decide(question: Question) -> Verdict:
     arches = list(dict.fromkeys(cell.arch for cell in cells if cell.required))
     findings = [
         *(finding for report in reports for finding in report.findings),
+        *untested(reports),
         *same_deployment(reports),
         *flaky(reports, own, policy),
         *shrunk(reports, own, policy),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import fnmatch
+import re
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 _KEYS = ("code", "pattern", "reason", "owner", "tracker", "expires")
 
 
+_WILD = {"*": ".*", "?": "."}
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Return what a pattern means. Brackets are themselves: names of tests have them."""
+    return re.compile("".join(_WILD.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Waiver:
     """Lets findings pass.
 
     Attributes:
         code: of the findings.
-        pattern: of their subjects; ``*``, ``?`` and ``[...]`` as in a shell, ``*`` also over ``/``, ``.`` and ``::``.
+        pattern: of their subjects; ``*`` stands for anything, also ``/``, ``.`` and ``::``, ``?`` for one character.
         reason: why that is no reason to hold the release.
         owner: who says so.
         tracker: where it is being repaired.
@@ -40,8 +48,7 @@ class Waiver:
 
     def covers(self, finding: Finding) -> bool:
         """Tell whether a finding is of this kind, whatever day it is."""
-        named = finding.subject == self.pattern or fnmatch.fnmatchcase(finding.subject, self.pattern)
-        return finding.code is self.code and named
+        return finding.code is self.code and _regex(self.pattern).fullmatch(finding.subject) is not None
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -84,6 +91,9 @@ def parse_waivers(text: str, source: str, *, today: dt.date, most_days: int) -> 
 def _waiver(table: Table, today: dt.date, most_days: int) -> Waiver:
     code = Code(table.one_of("code", sorted(WAIVABLE)))
     texts = {key: table.text(key) for key in ("pattern", "reason", "owner", "tracker")}
+    named = re.split(r"[*?]", texts["pattern"], maxsplit=1)
+    if len(named) > 1 and "." not in named[0]:
+        raise table.wrong("pattern", "the stream and a dot before the first * or ?, such as 'testing.*'")
     expires = table.data.get("expires")
     if not isinstance(expires, dt.date) or isinstance(expires, dt.datetime):
         raise table.wrong("expires", "a date such as 2030-12-31, without quotes")

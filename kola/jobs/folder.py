@@ -13,6 +13,7 @@ from kola.errors import ConfigError, WaitTimeout
 from kola.filelock import FileLock
 from kola.jobs import keeper, state
 from kola.results import ExitCode
+from kola.statement import is_signed
 from kola.wait import wait_until
 
 if TYPE_CHECKING:
@@ -36,11 +37,15 @@ class Subject:
         arguments: pytest's.
         image: digest of the image, or what is known of one that is not on this host.
         from_image: of that of ``--from-image``; empty if there is none.
+        kola: version of the harness.
+        suite: digest of the tests' files and of pytest's configuration.
     """
 
     arguments: tuple[str, ...]
     image: str
     from_image: str = ""
+    kola: str = ""
+    suite: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,36 @@ class Folder:
     def begin(self, job: Job, subject: Subject) -> None:
         """Note what the job is about to test; what there was of it before does not count any more."""
         self._results(job).unlink(missing_ok=True)
+        self._note(job, subject, None)
+
+    def end(self, job: Job, subject: Subject, code: int) -> None:
+        """Note how the job ended: its record alone does not know, for what comes after it may go wrong."""
+        self._note(job, subject, code)
+
+    def _note(self, job: Job, subject: Subject, code: int | None) -> None:
         path = self._subject(job)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(asdict(subject), indent=1) + "\n")
+        draft.write_text(json.dumps({**asdict(subject), "exit_code": code}, indent=1) + "\n")
         draft.replace(path)
 
-    def done(self, job: Job, subject: Subject) -> RunRecord | None:
-        """Return the record of a job that need not be run again: complete, with a verdict, on the same subject."""
+    def done(self, job: Job, subject: Subject, *, signed: bool = False) -> RunRecord | None:
+        """Return the record of a job that need not be run again: complete, with a verdict, on the same subject.
+
+        Args:
+            job: of the matrix.
+            subject: what it is to test now.
+            signed: whether there has to be a statement about that record, too.
+        """
         try:
             noted = json.loads(self._subject(job).read_bytes())
+            code = noted.pop("exit_code")
             same = Subject(**{**noted, "arguments": tuple(noted["arguments"])}) == subject
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         record = self.record_of(job)
-        return record if same and record is not None and record.complete and record.exit_code in _KEPT else None
+        if not same or record is None or not record.complete or code not in _KEPT or record.exit_code != code:
+            return None
+        return record if not signed or is_signed(self.path / job.name) else None
 
     def _results(self, job: Job) -> Path:
         return self.path / job.name / "results.json"

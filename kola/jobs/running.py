@@ -68,6 +68,7 @@ class Runs:
         subject: says what a job tests; raises ``KolaError`` if that cannot be found.
         more: arguments for each pytest that do not change what is tested.
         environment: variables for them.
+        signed: whether each record has to be signed: one that is not is none that was done already.
     """
 
     def __init__(
@@ -80,12 +81,17 @@ class Runs:
         subject: Callable[[Job], Subject],
         more: tuple[str, ...] = (),
         environment: Mapping[str, str],
+        signed: bool = False,
     ) -> None:
         self.states = {job.name: JobState.of(job) for job in jobs}
         self._jobs, self._folder, self._board, self._share = jobs, folder, board, share
-        self._subject, self._more, self._environment = subject, more, {**os.environ, **environment}
+        self._subject, self._more, self._signed = subject, more, signed
+        # Which tests run is said by the matrix, not by the shell that somebody works in.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        self._environment = {**inherited, **environment}
         self._waiting: deque[tuple[Job, Subject]] = deque()
         self._running: dict[str, tuple[Job, JobProcess]] = {}
+        self._subjects: dict[str, Subject] = {}
         self._interrupted = False
         self._next_save = Deadline(0)
 
@@ -116,7 +122,7 @@ class Runs:
                 code = ExitCode.PROVIDER_ERROR if isinstance(e, PlatformError) else ExitCode.USAGE_ERROR
                 self._finish(each, code, str(e))
                 continue
-            if (record := self._folder.done(job, subject)) is not None:
+            if (record := self._folder.done(job, subject, signed=self._signed)) is not None:
                 each.resume(record)
                 self._tell(each)
             else:
@@ -153,6 +159,7 @@ class Runs:
 
     def _begin(self, job: Job, subject: Subject) -> None:
         self._folder.begin(job, subject)
+        self._subjects[job.name] = subject
         each = self.states[job.name]
         each.start()
         process = JobProcess(
@@ -175,7 +182,9 @@ class Runs:
         elif self._interrupted:
             self._finish(each, ExitCode.INTERRUPTED, "")
         else:
-            self._finish(each, *self._judged(job, code, record))
+            judged, why = self._judged(job, code, record)
+            self._folder.end(job, self._subjects[job.name], judged)
+            self._finish(each, judged, why)
 
     def _judged(self, job: Job, code: int, record: RunRecord | None) -> tuple[int, str]:
         """Return the exit code that counts, and what to say of it: no test counts as passed that is in no record."""

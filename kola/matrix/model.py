@@ -118,6 +118,14 @@ class Cell:
         return ".".join([*words, *([] if self.firmware == PLATFORM_FIRMWARE else [self.firmware])])
 
     @property
+    def firmwares(self) -> frozenset[str]:
+        """What records of it may name as firmware; a platform's own is the BIOS, none, or what its options say."""
+        asked = [option.partition("=")[2] for option in self.platform.options if option.startswith("firmware=")]
+        if self.firmware != PLATFORM_FIRMWARE:
+            asked.append(self.firmware)
+        return frozenset(asked[-1:] or ("", "bios"))
+
+    @property
     def jobs(self) -> tuple[Job, ...]:
         """One for each shard."""
         return tuple(Job(self, number) for number in range(1, self.shards + 1))

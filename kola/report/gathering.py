@@ -47,17 +47,18 @@ class Library:
 
     def tail(self, path: str, most: int) -> bytes | None:
         """Return the last so many bytes of a file; None if there is none."""
-        store, key = self._find(path)
-        return store.tail(key, most)
+        found = self._find(path)
+        return None if found is None else found[0].tail(found[1], most)
 
     def file(self, path: str) -> Path | None:
         """Return where a file is on this host; None if it is elsewhere or nowhere."""
-        store, key = self._find(path)
-        return store.file(key)
+        found = self._find(path)
+        return None if found is None else found[0].file(found[1])
 
-    def _find(self, path: str) -> tuple[Store, str]:
+    def _find(self, path: str) -> tuple[Store, str] | None:
         number, _, key = path.partition("/")
-        return (*self.stores, *self.history)[int(number)], key
+        known = {str(index): store for index, store in enumerate((*self.stores, *self.history))}
+        return (known[number], key) if number in known else None
 
     def found(self, most: int) -> tuple[list[Found], list[Note]]:
         """Read all records, of the history the newest; returns what could not be read, too.

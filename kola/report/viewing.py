@@ -12,7 +12,7 @@ from kola import journal
 from kola.httpd import LOOPBACK
 from kola.httpmessage import Reply, json_reply, plain
 from kola.report import page
-from kola.report.gathering import JOURNAL
+from kola.report.gathering import CONSOLE, JOURNAL
 from kola.report.scrub import PLACEHOLDER, Keys, scrub_line
 from kola.text import strip_terminal
 
@@ -111,7 +111,7 @@ def _journal_line(line: str) -> str:
 
 
 class Desk:
-    """Answers a browser: the page, the viewer, and parts of logs; of nothing else on this host.
+    """Answers a browser: the page, the viewer, and parts of the logs that the page shows; of nothing else on this host.
 
     Args:
         runs: whose logs may be looked at.
@@ -126,8 +126,7 @@ class Desk:
         folders = [machine.artifacts for record in records for machine in record.machines.values()]
         folders += [folder for record in records for test in record.tests.values() for folder in test.artifacts]
         firsts = [test.first_failure for record in records for test in record.tests.values() if test.first_failure]
-        self._folders = {*folders, *(folder for first in firsts for folder in first.artifacts)}
-        self._files = {artifact for record in records for artifact in record.artifacts}
+        self._folders = {*folders, *(folder for first in firsts for folder in first.artifacts)} - {""}
 
     def answer(self, request: Request, _body: IO[bytes]) -> Reply:
         """Answer one request; only what was meant for this host by its name is (no page elsewhere can ask)."""
@@ -154,15 +153,19 @@ class Desk:
         place = query.get("from", "0") if before is None else before
         if not (place.isascii() and place.isdigit()):
             return plain(HTTPStatus.BAD_REQUEST, "from, before: expected a number of bytes")
-        with path.open("rb") as file:
-            if before is None:
-                part = part_after(file, int(place), query.get("find", ""), show)
-            else:
-                part = part_before(file, int(place), show)
+        try:
+            with path.open("rb") as file:
+                if before is None:
+                    part = part_after(file, int(place), query.get("find", ""), show)
+                else:
+                    part = part_before(file, int(place), show)
+        except OSError as e:
+            return plain(HTTPStatus.NOT_FOUND, f"this log cannot be read: {e.strerror}")
         return json_reply(HTTPStatus.OK, asdict(part), **{"Cache-Control": "no-store"})
 
     def _file(self, name: str) -> Path | None:
-        known = name in self._files or name.rpartition("/")[0] in self._folders
+        folder, _, log = name.rpartition("/")
+        known = log in {CONSOLE, JOURNAL} and folder in self._folders and ".." not in folder.split("/")
         return self.library.file(name) if known else None
 
 

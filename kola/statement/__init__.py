@@ -4,7 +4,7 @@ The libraries that this needs are of the extra ``kola[gate]`` and imported only 
 """
 
 from kola.statement.content import RESULTS, Result, Statement, result_of, statement_of
-from kola.statement.files import FILE, read_statement, sign_results
+from kola.statement.files import FILE, is_signed, read_statement, sign_results
 from kola.statement.keys import Keys, Signer, load_keys, load_signer
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Result",
     "Signer",
     "Statement",
+    "is_signed",
     "load_keys",
     "load_signer",
     "read_statement",

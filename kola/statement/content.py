@@ -121,7 +121,8 @@ def result_of(record: RunRecord) -> Result:
     """Return the one word for a run; a run that was cut short, or in which no test passed, is ``FAILED``."""
     words = {_WORDS[test.outcome] for test in record.tests.values() if test.outcome in _WORDS}
     came_to_its_end = record.complete and record.exit_code in {ExitCode.PASSED, ExitCode.ONLY_WARNINGS}
-    if not came_to_its_end or not words or Result.FAILED in words:
+    passed = any(test.outcome in {Outcome.PASSED, Outcome.FLAKY} for test in record.tests.values())
+    if not came_to_its_end or not passed or Result.FAILED in words:
         return Result.FAILED
     return Result.WARNED if Result.WARNED in words else Result.PASSED
 

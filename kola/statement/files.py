@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,17 @@ def sign_results(folder: Path, signer: Signer) -> Statement:
     finally:
         draft.unlink(missing_ok=True)
     return statement
+
+
+def is_signed(folder: Path) -> bool:
+    """Tell whether there is a statement about the ``results.json`` of a folder; who signed it is not looked at."""
+    try:
+        text = (folder / RESULTS).read_bytes()
+        payload = json.loads(base64.b64decode(json.loads((folder / FILE).read_bytes())["payload"]))
+        digests = [subject["digest"]["sha256"] for subject in payload["subject"] if subject["name"] == RESULTS]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return digests == [hashlib.sha256(text).hexdigest()]
 
 
 def read_statement(envelope: bytes, source: str, keys: Keys, results_text: bytes, record: RunRecord) -> Statement:

@@ -102,6 +102,7 @@ LAYERS = {
     "run": RUN,
     "runext": RUN,
     "runs": RUN,
+    "typed": LEAVES,
     "units": RUN,
     "files": RUN,
     "upgrades": BASE,

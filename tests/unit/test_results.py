@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,23 @@ def test_what_was_not_run_is_counted_as_that() -> None:
         (lambda data: data["targets"][0]["image"].update(size=1), "not a results record of schema 2"),
         (lambda data: data["machines"][0].pop("name"), "not a results record of schema 2"),
         (lambda data: data.update(tests=[1]), "not a results record of schema 2"),
+        (lambda data: data.update(finished=math.nan), "NaN is no number of JSON"),
+        (lambda data: data.update(started=-math.inf), "-Infinity is no number of JSON"),
+        (lambda data: data.update(started="x"), "started: expected a number within"),
+        (lambda data: data.update(finished=10**400), "finished: expected a number within"),
+        (lambda data: data.update(finished=10**12), "finished: expected a number within"),
+        (lambda data: data.update(complete="false"), "complete: expected a bool"),
+        (lambda data: data.update(exit_code=False), "exit_code: expected a whole number"),
+        (lambda data: data.update(exit_code=0.5), "exit_code: expected a whole number"),
+        (lambda data: data.update(suites="basic"), "suites: expected a list"),
+        (lambda data: data.update(shard={"number": 1, "total": True}), "shard.total: expected a whole number"),
+        (lambda data: data["counts"].update(flaky=True), "counts.flaky: expected a whole number"),
+        (lambda data: data["machines"][0].update(up=[]), re.escape("machines[0].up: expected a number")),
+        (
+            lambda data: data["tests"][0].update(phases={"call": "x"}),
+            re.escape("tests[0].phases.call: expected a number"),
+        ),
+        (lambda data: data["targets"][0].update(image=None), re.escape("targets[0].image: expected an object")),
         (lambda data: data["tests"].pop(), "contradicts itself"),
         (lambda data: data["tests"].append(data["tests"][0]), "contradicts itself"),
         (lambda data: data["machines"].append(data["machines"][0]), "contradicts itself"),
@@ -70,6 +89,22 @@ def test_another_record_is_refused(tmp_path: Path, change: object, message: str)
     path = tmp_path / "results.json"
     path.write_text(json.dumps(data))
     with pytest.raises(ConfigError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema": 2, "x": ' + "1" * 5000 + "}", '{"a":' * 100_000])
+def test_what_json_cannot_hold_is_unreadable(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="not a whole JSON document"):
+        read(path)
+
+
+def test_a_number_beyond_all_numbers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    record().write(path)
+    path.write_text(path.read_text().replace("1000.0", "1e999"))
+    with pytest.raises(ConfigError, match="started: expected a number within"):
         read(path)
 
 

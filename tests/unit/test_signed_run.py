@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from kola.results import Outcome, Share, read
-from kola.statement import FILE, RESULTS, Result, load_keys, read_statement
+from kola.results import Outcome, RunRecord, Share, read
+from kola.statement import FILE, RESULTS, Result, load_keys, read_statement, result_of
 from tests.simulation.guest import DEPLOYMENT
 
 SUITE = """
@@ -65,6 +65,35 @@ def test_the_record_of_a_run_and_its_signature(
         assert (folder / machine.artifacts).is_dir()
         assert machine.deployment == DEPLOYMENT
         assert machine.worker == ("gw0" if workers else "main")
+
+
+def run_of(pytester: pytest.Pytester, tmp_path: Path, *more: str) -> RunRecord:
+    image = tmp_path / "image.raw"
+    image.write_bytes(b"\0" * 510 + b"\x55\xaa")
+    pytester.makepyfile(test_it=SUITE)
+    pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "--platform=tests.simulation.platform:Simulated", f"--image={image}",
+        f"--kola-cache={tmp_path / 'cache'}", *more,
+    )  # fmt: skip
+    return read(pytester.path / "kola-runs/latest" / RESULTS)
+
+
+@pytest.mark.parametrize("workers", [("-n", "1"), ("--continue-on-collection-errors",)])
+def test_a_run_that_could_not_collect_everything_is_not_complete(
+    pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(test_broken="import nothing_of_that_name")
+    record = run_of(pytester, tmp_path, *workers)
+    assert not record.complete
+    assert result_of(record) is Result.FAILED
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_what_was_not_wanted_is_counted(pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """Other shares are somebody else's."""
+    assert run_of(pytester, tmp_path, "-k", "two", *workers).deselected == 2
+    record = run_of(pytester, tmp_path, "--sharding=hash:1/2", *workers)
+    assert (len(record.tests) < 3, record.deselected) == (True, 0)
 
 
 def test_without_the_key_nothing_is_run(pytester: pytest.Pytester) -> None:

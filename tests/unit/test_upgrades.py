@@ -24,6 +24,7 @@ from kola.releases import Release, Releases
 from kola.run import CLIENT_KEY, RunInfo
 from kola.sources import Sources
 from kola.upgrades import updated_to
+from tests.simulation.guest import DEPLOYMENT
 
 OLD, NEW, NEWER = ("a" * 64, "b" * 64, "c" * 64)
 ARCH = get_arch("x86_64")
@@ -214,3 +215,6 @@ def test_only_tests_of_updates_boot_it(pytester: pytest.Pytester, tmp_path: Path
     result.stdout.fnmatch_lines([f"kola: tests of updates begin with {start}: start, sha256 *"])
     record = json.loads((pytester.path / "kola-runs/latest/results.json").read_text())
     assert (record["targets"][0]["image"]["name"], record["targets"][0]["from_image"]["name"]) == ("target", "start")
+    assert {(machine["updated"], machine["arrived"]) for machine in record["machines"]} == {
+        (True, DEPLOYMENT), (False, ""),
+    }  # fmt: skip

@@ -47,6 +47,19 @@ def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].endswith(" UTC): hold: 1 reason")
 
 
+def test_what_tests_say_cannot_write_the_verdict(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "\x1b[2J\x1b[Hx\x9b1A\n\ntesting 42.3 (results): release"
+    world.change(AWS, lambda r: replace(with_test(r, outcome=Outcome.FAILED, reason=reason), exit_code=1))
+    for more in ((), ("--checklist", "-")):
+        assert world.exit_code("results", *more) == 0
+        output = capsys.readouterr().out
+        assert not {"\x1b", "\x9b"} & set(output)
+        assert not any(line.startswith("testing 42.3 (results):") for line in output.splitlines())
+    world.change(BASIC, lambda r: replace(with_test(r, outcome=Outcome.FAILED, reason=reason), exit_code=1))
+    assert world.exit_code() == 1
+    assert "::basic.py::test_a: x\ufffd1A testing 42.3 (results): release\n" in capsys.readouterr().out
+
+
 def test_many_reasons_of_one_kind_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     record = record_of(BASIC, BUILD, world.started(BUILD))
     test = record.tests["basic.py::test_a"]
@@ -88,6 +101,8 @@ def test_every_reason_has_one_box() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("--stream", " "), "--stream is empty"),
+        (("--build", " "), "which build? give --build ID, or --meta FILE"),
         (("--build", ""), "which build? give --build ID, or --meta FILE"),
         (("--meta", "/none"), "which build? give --build ID, or --meta FILE"),
         (("--verdict", "/none/verdict.json"), "--verdict /none/verdict.json: No such file"),
@@ -159,8 +174,15 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
     assert f"digest: {AWS}: booted ami-2, which is none of meta.json" in capsys.readouterr().out
     world.change(AWS, lambda r: with_image(r, platform_id="ami-2", sha256="e" * 64))
     world.write_meta(
-        images={"aws": {"path": "x", "sha256": "e" * 64, "size": 1}, "qemu": {"path": "q", "sha256": "a" * 64}}
+        images={
+            name: {"path": name, "sha256": digest * 64, "size": 2**20}
+            for name, digest in {"aws": "e", "qemu": "a"}.items()
+        }
     )
+    assert world.exit_code() == 1
+    assert "no-history: x86_64 aws: the size of the image is known of 0 earlier" in capsys.readouterr().out
+    policy = world.folder / "gate.toml"
+    policy.write_text(policy.read_text() + "history_required = false\n")
     assert world.exit_code() == 0, capsys.readouterr().out
 
 

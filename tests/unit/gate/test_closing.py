@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from kola.cincinnati import Release, Rollout
 from kola.gate.findings import Code
-from kola.results import MachineRecord, Outcome, RunRecord, Share
+from kola.results import ImageRecord, MachineRecord, Outcome, RunRecord, Share
 from kola.statement import load_signer, statement_of
 from tests.unit.gate.world import (
     AWS,
@@ -32,7 +33,7 @@ from tests.unit.gate.world import (
     with_test,
 )
 
-ONE = f"{STORAGE}.1of2"
+ONE, TWO = f"{STORAGE}.1of2", f"{STORAGE}.2of2"
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,8 @@ def two_flaky(record: RunRecord) -> RunRecord:
     return with_test(with_test(record, 0, outcome=Outcome.FLAKY), 1, outcome=Outcome.FLAKY)
 
 
-def slower(world: World) -> None:
-    def change(record: RunRecord) -> RunRecord:
-        machines = {n: replace(m, up=(m.up or 0) + 15) for n, m in record.machines.items()}
-        return replace(record, machines=machines)
-
-    world.change(BASIC, change)
+def slowed(record: RunRecord) -> RunRecord:
+    return replace(record, machines={n: replace(m, up=(m.up or 0) + 15) for n, m in record.machines.items()})
 
 
 def without(record: RunRecord, number: int) -> RunRecord:
@@ -120,10 +117,11 @@ def edges(change: Callable[[list[list[int]]], list[list[int]]]) -> Callable[[Wor
     return close
 
 
-def unfinished(world: World) -> None:
+def unfinished(world: World, seconds: float = 0) -> None:
     """Nobody signs what is not finished; somebody did."""
     folder = world.job(BASIC)
-    record = replace(record_of(BASIC, BUILD, world.started(BUILD)), complete=False, exit_code=None, finished=None)
+    record = record_of(BASIC, BUILD, world.started(BUILD) + seconds)
+    record = replace(record, complete=False, exit_code=None, finished=None)
     record.write(folder / "results.json")
     digest = hashlib.sha256((folder / "results.json").read_bytes()).hexdigest()
     signer = load_signer(str(world.folder / "key.pem"))
@@ -147,7 +145,7 @@ def warned(world: World) -> None:
 def no_tests(world: World, *, skipped: bool = False) -> None:
     def change(record: RunRecord) -> RunRecord:
         if not skipped:
-            return replace(record, tests={}, machines={}, exit_code=5)
+            return replace(no_machines(record), tests={}, exit_code=5)
         for number in range(3):
             record = with_test(record, number, outcome=Outcome.SKIPPED)
         return record
@@ -174,7 +172,165 @@ def unsigned_past(world: World) -> None:
     (world.job(BASIC, PARENT) / "results.intoto.jsonl").unlink()
 
 
+def steps(*all_of: Callable[[World], object]) -> Callable[[World], None]:
+    def close(world: World) -> None:
+        for step in all_of:
+            step(world)
+
+    return close
+
+
+def waive(world: World, *pairs: tuple[str, str]) -> None:
+    """Somebody answers for findings: code and pattern of each."""
+    until = dt.datetime.fromtimestamp(world.now, dt.UTC).date() + dt.timedelta(days=1)
+    rest = f'reason = "r"\nowner = "o"\ntracker = "t"\nexpires = {until}\n'
+    world.write("waivers.toml", "".join(f'[[waivers]]\ncode = "{c}"\npattern = "{p}"\n{rest}' for c, p in pairs))
+
+
+def missing_share(world: World) -> None:
+    shutil.rmtree(world.job(ONE))
+    waive(world, ("missing", ONE))
+
+
+def nothing_there(world: World) -> None:
+    for name in (BASIC, ONE, TWO):
+        shutil.rmtree(world.job(name))
+    waive(world, ("missing", "testing.*"))
+
+
+def cut_short(world: World, change: Callable[[RunRecord], RunRecord]) -> None:
+    """A run that was cut short, which is waived; nothing else of it is."""
+    world.change(BASIC, lambda r: change(replace(r, complete=False, exit_code=2)))
+    waive(world, ("incomplete", BASIC))
+
+
+def no_machines(record: RunRecord) -> RunRecord:
+    return replace(record, machines={}, targets=[replace(record.targets[0], deployments=[])])
+
+
+def machines(record: RunRecord, **changes: Any) -> RunRecord:
+    return replace(record, machines={name: replace(one, **changes) for name, one in record.machines.items()})
+
+
+def updated(record: RunRecord, arrived: str) -> RunRecord:
+    return machines(with_deployment(record, ""), updated=True, deployment=PARENT_COMMIT, arrived=arrived)
+
+
+def empty_share(world: World, exit_code: int) -> None:
+    for build in EARLIER:
+        world.change(ONE, lambda r: replace(no_machines(r), tests={}, exit_code=5), build)
+    world.change(ONE, lambda r: replace(no_machines(r), tests={}, exit_code=exit_code))
+
+
+def sizeless(world: World, *builds: str) -> None:
+    for build in builds:
+        world.write_meta(build, images={"qemu": {"path": "q", "sha256": "a" * 64}})
+
+
+def not_booted(record: RunRecord) -> RunRecord:
+    return machines(record, origin="clone")
+
+
+def junk_between(world: World) -> None:
+    """Builds that nobody signed do not make the ones before fewer."""
+    flaky(world, BUILD, PARENT, EARLIER[1])
+    for number in range(3):
+        record = record_of(BASIC, f"junk{number}", world.started(BUILD) - 60 - number)
+        world.store(record, f"junk{number}", signed_by="")
+
+
+def only_warned(record: RunRecord) -> RunRecord:
+    for number in range(3):
+        record = with_test(record, number, outcome=Outcome.WARNED)
+    return record
+
+
+def from_stable(world: World) -> None:
+    text = (world.folder / "matrix.toml").read_text()
+    basic = 'suites = ["basic"]\ncadence = "build"'
+    world.write("matrix.toml", text.replace(basic, f'{basic}\nfrom_image = "stream:stable"'))
+
+
 CASES = (
+    Case("every test only warned", Code.NO_TESTS, "not one test passed: 3 warned", job(BASIC, only_warned)),
+    Case("flaky again, with junk between", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", junk_between),
+    Case(
+        "nothing of the other stream", Code.NO_HISTORY, "in 0 earlier builds of next; 3 are needed",
+        lambda w: shutil.rmtree(w.folder / "history/next"),
+    ),
+    Case(
+        "another accelerator", Code.NO_HISTORY, "measured on tcg in 0 earlier builds of testing",
+        job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], accelerator="tcg")])),
+    ),
+    Case("no boot measured", Code.NO_HISTORY, "no boot was measured; in 4 earlier", job(BASIC, not_booted)),
+    Case("no size", Code.IMAGE_SIZE, "does not say the size", lambda w: sizeless(w, BUILD)),
+    Case("no size before", Code.NO_HISTORY, "known of 2 earlier builds", lambda w: sizeless(w, PARENT, EARLIER[0])),
+    Case("no machines", Code.DIGEST, "no machine says", job(BASIC, no_machines)),
+    Case(
+        "machines that never came up", Code.DIGEST, "3 tests passed without a machine that was up",
+        job(BASIC, lambda r: machines(with_deployment(r, ""), up=None)),
+    ),
+    Case(
+        "machines of another deployment than the target's", Code.DIGEST, f"had booted {'f' * 64}, the target says",
+        job(BASIC, lambda r: machines(r, deployment="f" * 64)),
+    ),
+    Case(
+        "tests of unknown machines", Code.DIGEST, "1 tests name machines that are not in the record",
+        job(BASIC, lambda r: with_test(r, machines=["x"])),
+    ),
+    Case(
+        "a test without its machine", Code.DIGEST, "1 tests passed without a machine",
+        job(BASIC, lambda r: with_test(r, machines=[], isolation="shared")),
+    ),
+    Case("updated to nobody knows what", Code.DIGEST, "or was updated to it", job(BASIC, lambda r: updated(r, ""))),
+    Case(
+        "updated to something else", Code.DIGEST, "machines were updated to ffff",
+        job(BASIC, lambda r: updated(r, "f" * 64)),
+    ),
+    Case("an empty share that was killed", Code.INCOMPLETE, "exit code 137", lambda w: empty_share(w, 137)),
+    Case("an empty share that failed", Code.INCOMPLETE, "exit code 1,", lambda w: empty_share(w, 1)),
+    Case(
+        "a failed test explains no other code", Code.INCOMPLETE, "exit code 137",
+        steps(outcome(Outcome.FAILED, 137), lambda w: waive(w, ("failed", f"{BASIC}::basic.py::test_a"))),
+    ),
+    Case(
+        "a failing provider explains no failure", Code.INCOMPLETE, "exit code 1,",
+        steps(
+            outcome(Outcome.PROVIDER_ERROR, 1),
+            lambda w: waive(w, ("provider-error", f"{BASIC}::basic.py::test_a")),
+        ),
+    ),
+    Case(
+        "only the build in the graph", Code.GRAPH_NODE, "no node 42.0, which was released", graph(lambda r: r[-1:]),
+        "rollout",
+    ),
+    Case("the parent is not in the graph", Code.GRAPH_NODE, "no node 42.2", graph(lambda r: [*r[:3], r[4]]), "rollout"),
+    Case(
+        "another commit of an earlier release", Code.GRAPH_NODE, f"42.1 as {'f' * 64}, released as {'3' * 64}",
+        graph(lambda r: [*r[:2], replace(r[2], checksum="f" * 64), *r[3:]]), "rollout",
+    ),
+    Case(
+        "no metadata where it should be", Code.METADATA, "no meta.json",
+        lambda w: shutil.rmtree(w.folder / "builds" / BUILD),
+    ),
+    Case("metadata of another build, results", Code.METADATA, "of build 42.9", lambda w: w.write_meta(buildid="42.9")),
+    Case("nothing of an architecture, waived", Code.UNTESTED, "no required cell has results", nothing_there),
+    Case("cut short, stale", Code.STALE, "hours old", lambda w: cut_short(w, lambda r: moved(r, -3 * 86400))),
+    Case(
+        "killed, stale", Code.STALE, "hours old",
+        steps(lambda w: unfinished(w, -3 * 86400), lambda w: waive(w, ("incomplete", BASIC))),
+    ),
+    Case("cut short, fewer tests", Code.SHRUNK, "1 of 3 tests ran", lambda w: cut_short(w, lambda r: without(r, 1))),
+    Case("cut short, flaky", Code.FLAKY_BUDGET, "2 tests are flaky", lambda w: cut_short(w, two_flaky)),
+    Case("cut short, slower", Code.BOOT_TIME, "35.0 s", lambda w: cut_short(w, slowed)),
+    Case(
+        "a missing share, waived, the other smaller", Code.SHRUNK, "1 of 3 tests ran",
+        steps(missing_share, job(TWO, lambda r: without(r, 1))),
+    ),
+    Case(
+        "a missing share, waived, the other flaky", Code.FLAKY_BUDGET, "2 tests are flaky",
+        steps(missing_share, job(TWO, two_flaky)),
+    ),
     Case("missing cell", Code.MISSING, "there are no results", lambda w: shutil.rmtree(w.job(BASIC))),
     Case("missing share", Code.MISSING, "no results", lambda w: shutil.rmtree(w.job(ONE))),
     Case("missing file", Code.MISSING, "no results", lambda w: (w.job(BASIC) / "results.json").unlink()),
@@ -212,6 +368,19 @@ CASES = (
         "another architecture", Code.MISPLACED, "architecture is s390x",
         job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], arch="s390x")])),
     ),
+    Case(
+        "another firmware", Code.MISPLACED, "firmware is uefi-secure, expected bios",
+        job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], firmware="uefi-secure")])),
+    ),
+    Case(
+        "updated from something", Code.MISPLACED, "image to update from is x, expected none",
+        job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], from_image=ImageRecord("x"))])),
+    ),
+    Case("not updated from what it should be", Code.MISPLACED, "image to update from is not given", from_stable),
+    Case(
+        "a choice of the tests", Code.INCOMPLETE, "2 tests were deselected",
+        job(BASIC, lambda r: replace(r, deselected=2)),
+    ),
     Case("no target", Code.MISPLACED, "about 0 targets", job(BASIC, lambda r: replace(r, targets=[]))),
     Case("a share only", Code.MISPLACED, "share is (1, 2)", job(BASIC, lambda r: replace(r, shard=Share(1, 2)))),
     Case("another share", Code.MISPLACED, "share is (2, 3)", job(ONE, lambda r: replace(r, shard=Share(2, 3)))),
@@ -246,7 +415,7 @@ CASES = (
     Case("a test skipped", Code.SHRUNK, "1 of 3", outcome(Outcome.SKIPPED, 0)),
     Case("flaky tests", Code.FLAKY_BUDGET, "2 tests are flaky; allowed: 1", job(BASIC, two_flaky)),
     Case("flaky again", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", lambda w: flaky(w, BUILD, PARENT, EARLIER[1])),
-    Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", slower),
+    Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", job(BASIC, slowed)),
     Case("slower test", Code.TEST_TIME, "40.0 s", job(BASIC, lambda r: with_test(r, phases={"call": 40.0}))),
     Case("larger image", Code.IMAGE_SIZE, "1000.0 MiB", larger),
     Case("no history", Code.NO_HISTORY, "no results of a promoted build", lambda w: forget(w, *EARLIER)),
@@ -303,8 +472,25 @@ def test_closed(world: World, capsys: pytest.CaptureFixture[str], case: Case) ->
     assert case.text in " | ".join(reason["text"] for reason in verdict["reasons"])
 
 
+def young(world: World) -> None:
+    """The stream can do without a history."""
+    world.write("gate.toml", (world.folder / "gate.toml").read_text() + "history_required = false\n")
+
+
 def test_every_condition_is_in_the_table() -> None:
     assert {case.code for case in CASES} == set(Code)
+
+
+def test_no_box_is_ticked_of_what_is_not_there(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing_there(world)
+    assert world.exit_code("pre-release", "--checklist", "-") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  - there is nothing to look at" in lines
+    assert [line for line in lines if line.startswith("- [x]")] == [
+        "- [x] meta.json is of this build and stream for every architecture",
+        "- [x] The build follows the last release of the stream",
+        f"- [x] {AWS} (informs): 3 passed",
+    ]
 
 
 def test_a_cell_that_only_informs_holds_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,15 +503,26 @@ def test_a_cell_that_only_informs_holds_nothing(world: World, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("commit", [PARENT_COMMIT, "f" * 64])
+@pytest.mark.parametrize("waived", [False, True])
 def test_cells_of_one_architecture_have_one_deployment(
-    world: World, capsys: pytest.CaptureFixture[str], commit: str
+    world: World, capsys: pytest.CaptureFixture[str], commit: str, *, waived: bool
 ) -> None:
     """Also where nobody says which it should be: the cells give each other away."""
-    shutil.rmtree(world.folder / "builds")
-    assert world.exit_code() == 0, capsys.readouterr().out
-    world.change(BASIC, lambda r: with_deployment(r, commit))
-    assert world.exit_code() == 1
+    young(world)
+    question = ("--builds", "")
+    assert world.exit_code("results", *question) == 0, capsys.readouterr().out
+    if waived:
+        cut_short(world, lambda r: with_deployment(r, commit))
+    else:
+        world.change(BASIC, lambda r: with_deployment(r, commit))
+    assert world.exit_code("results", *question) == 1
     assert "had booted another deployment than" in capsys.readouterr().out
+
+
+def test_a_cell_whose_machines_were_all_updated(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    young(world)
+    world.change(BASIC, lambda r: updated(r, COMMIT))
+    assert world.exit_code("pre-release") == 0, capsys.readouterr().out
 
 
 def test_a_rollout_is_what_the_graph_of_the_rules_has(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,7 +176,7 @@ class World:
         self.write(f"builds/{build}/x86_64/meta.json", json.dumps(meta(build, commit, **changes)))
 
     def write_releases(self, *versions: str) -> None:
-        commits = {BUILD: COMMIT, PARENT: PARENT_COMMIT}
+        commits = {"42.0": "2" * 64, "42.1": "3" * 64, BUILD: COMMIT, PARENT: PARENT_COMMIT}
         self.write(
             "releases.json",
             json.dumps({"releases": [

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kola.cli import main
 from kola.errors import ConfigError, PlatformError
@@ -20,8 +22,10 @@ from kola.jobs.board import QUIET_SECONDS, Board, picture, table, totals
 from kola.jobs.folder import Folder, Subject, locked
 from kola.jobs.running import Runs, Share
 from kola.jobs.state import JobState, Phase, duration, worst
+from kola.jobs.suite import digest_of
 from kola.matrix import Cell, Job, Platform, Runner, Stream, Suite
 from kola.results import PRECEDENCE, ExitCode, Outcome, RunRecord, TestRecord
+from kola.statement import load_signer, sign_results
 
 JOB = Job(Cell(Stream("os", "testos"), Platform("qemu", "qemu"), "x86_64", Suite("basic", ("tests",))))
 NAME = "os.qemu.x86_64.basic"
@@ -52,6 +56,8 @@ def put(folder: Folder, written: RunRecord, job: Job = JOB) -> None:
 def test_a_verdict_on_the_same_subject_stands(folder: Folder, code: int) -> None:
     folder.begin(JOB, SUBJECT)
     put(folder, record(code=code))
+    assert folder.done(JOB, SUBJECT) is None, "nobody knows how it ended"
+    folder.end(JOB, SUBJECT, code)
     found = folder.done(JOB, SUBJECT)
     assert found is not None
     assert found.exit_code == code
@@ -72,17 +78,61 @@ def test_a_verdict_on_the_same_subject_stands(folder: Folder, code: int) -> None
 def test_what_is_no_verdict_is_run_again(folder: Folder, written: RunRecord) -> None:
     folder.begin(JOB, SUBJECT)
     put(folder, written)
+    folder.end(JOB, SUBJECT, written.exit_code or 0)
     assert folder.done(JOB, SUBJECT) is None
 
 
 @pytest.mark.parametrize(
     "other",
-    [replace(SUBJECT, image="x"), replace(SUBJECT, from_image="x"), replace(SUBJECT, arguments=(*JOB.arguments, "-v"))],
+    [
+        replace(SUBJECT, image="x"),
+        replace(SUBJECT, from_image="x"),
+        replace(SUBJECT, arguments=(*JOB.arguments, "-v")),
+        replace(SUBJECT, kola="2"),
+        replace(SUBJECT, suite="x"),
+    ],
 )
 def test_another_subject_is_run_again(folder: Folder, other: Subject) -> None:
     folder.begin(JOB, SUBJECT)
     put(folder, record())
+    folder.end(JOB, SUBJECT, 0)
+    assert folder.done(JOB, SUBJECT) is not None
     assert folder.done(JOB, other) is None
+
+
+def test_what_could_not_be_signed_is_run_again(folder: Folder, tmp_path: Path) -> None:
+    """Its record is good, its pytest's exit code was not; nor is it done if nobody signed it and somebody should."""
+    folder.begin(JOB, SUBJECT)
+    put(folder, record())
+    folder.end(JOB, SUBJECT, 1)
+    assert folder.done(JOB, SUBJECT) is None
+    folder.end(JOB, SUBJECT, 0)
+    assert folder.done(JOB, SUBJECT) is not None
+    assert folder.done(JOB, SUBJECT, signed=True) is None
+    key = tmp_path / "key.pem"
+    private = Ed25519PrivateKey.generate()
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    sign_results(folder.path / NAME, load_signer(str(key)))
+    assert folder.done(JOB, SUBJECT, signed=True) is not None
+    put(folder, replace(record(), run_id="other"))
+    assert folder.done(JOB, SUBJECT, signed=True) is None
+
+
+def test_the_tests_and_the_configuration_are_part_of_the_subject(tmp_path: Path) -> None:
+    suite = Suite("basic", paths=("tests/basic",))
+    files = ("tests/basic/test_a.py", "tests/basic/data/x", "pytest.ini", "tests/conftest.py")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    digests = {digest_of(suite, tmp_path)}
+    for name in files:
+        (tmp_path / name).write_text("changed")
+        digests.add(digest_of(suite, tmp_path))
+    (tmp_path / "tests/other.py").write_text("of another suite")
+    (tmp_path / "tests/basic/__pycache__").mkdir()
+    (tmp_path / "tests/basic/__pycache__/x.pyc").write_text("made by Python")
+    digests.add(digest_of(suite, tmp_path))
+    assert len(digests) == 1 + len(files)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"arguments": 3}'])
@@ -312,6 +362,18 @@ def test_no_test_is_taken_for_passed_without_a_record(folder: Folder, code: int,
 
 def test_an_exit_code_that_is_none_of_the_table_is_no_verdict(folder: Folder) -> None:
     assert judged(folder, 143, record(code=0)).code == ExitCode.INTERNAL_ERROR
+
+
+def test_the_shell_does_not_say_which_tests_run(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k nothing")
+    job = judged(folder, 4, None, 'echo "ERROR: options:$PYTEST_ADDOPTS"')
+    assert job.why == "ERROR: options:"
+
+
+def test_how_it_ended_is_noted(folder: Folder) -> None:
+    judged(folder, 1, record(code=0))
+    assert json.loads((folder.path / "jobs" / f"{NAME}.json").read_text())["exit_code"] == 1
+    assert folder.done(JOB, SUBJECT) is None
 
 
 def test_a_record_that_is_worse_than_the_exit_code_counts(folder: Folder) -> None:

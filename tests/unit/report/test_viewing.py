@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -13,11 +15,13 @@ from urllib.request import Request, urlopen
 import pytest
 
 from kola.httpd import HttpServer
+from kola.httpmessage import Request as HttpRequest
 from kola.report.gathering import Library
 from kola.report.runs import combine
 from kola.report.scrub import PLACEHOLDER
 from kola.report.stores import open_store
-from kola.report.viewing import LINES, Desk, Part, part_after, part_before
+from kola.report.viewing import LINES, PARTS, Desk, Part, part_after, part_before
+from kola.results import read
 from tests.unit.report.nightly import TARGETS, Nightly
 
 LOG = b"".join(b"line %d\n" % number for number in range(2000))
@@ -147,6 +151,30 @@ def test_a_journal_is_rendered(client: Client, run: Path) -> None:
 def test_only_logs_of_the_runs_can_be_looked_at(client: Client, run: Path, file: str) -> None:
     (run.parent / "secret.txt").write_text("secret")
     assert client.parts(file=file) == (404, b"no such log in these runs\n")
+
+
+def test_a_folder_of_a_machine_has_more_than_is_served(client: Client, run: Path) -> None:
+    """Its Ignition config, and what a record calls an artifact of the run."""
+    name = next((run / "machines").iterdir()).name
+    for path in (f"machines/{name}/ignition.json", "progress.jsonl"):
+        (run / path).write_text("{}\n")
+        assert client.parts(file=f"0/{path}")[0] == 404
+    assert client.parts(file=f"0/machines/{name}/console.txt")[0] == 200
+
+
+@pytest.mark.parametrize("file", ["foo", "7", "-1", "console.txt", "/console.txt", "0/console.txt", "x/console.txt"])
+def test_odd_records_and_odd_names_break_nothing(run: Path, file: str) -> None:
+    record = read(run / "results.json")
+    first, *rest = record.machines.values()
+    odd = [replace(first, artifacts=""), *(replace(one, artifacts="..") for one in rest)]
+    record = replace(record, machines={one.name: one for one in odd}, tests={}, artifacts=["foo", "console.txt"])
+    record.write(run / "results.json")
+    library = Library((open_store(str(run)),))
+    found = library.found(0)[0]
+    request = HttpRequest("GET", PARTS, {"file": file}, {"host": "127.0.0.1:80"}, b"", "", 0.0)
+    assert Desk(combine(found)[0], library, b"").answer(request, io.BytesIO()).status == HTTPStatus.NOT_FOUND
+    assert library.file(file) is None
+    assert library.tail(file, 10) is None
 
 
 def test_a_bad_place_is_refused(client: Client, run: Path) -> None:
