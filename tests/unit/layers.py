@@ -113,6 +113,7 @@ LAYERS = {
     "commands": TOP,
     "fixtures": TOP,
     "hooks": TOP,
+    "hookspecs": TOP,
     "plan": TOP,
     "plugin": TOP,
     "preparation": TOP,

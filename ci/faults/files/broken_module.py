@@ -1,10 +1,10 @@
-#!/usr/bin/python3
 """Write a copy of a module of this kernel whose first instruction is ``ud2``: loading it is an oops, or a warning.
 
     broken_module.py oops|warning SHIPPED.ko.xz RESULT.ko
 
-For a warning one entry of the module's own table of WARN()s (``__bug_table``: where, file, line, flags) is made to point
-there, so that the kernel takes the instruction for a WARN() and goes on behind it. Runs on the machine: no compiler needed.
+For a warning one entry of the module's own table of WARN()s (``__bug_table``: where, file, line, flags) is made to
+point there, so that the kernel takes the instruction for a WARN() and goes on behind it. Runs on the machine, which has
+no compiler.
 """
 
 import lzma
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ENDBR64, UD2_AND_NOPS = bytes.fromhex("f30f1efa"), bytes.fromhex("0f0b9090")
-FLAG_WARNING, BUG_ENTRY, RELOCATION_PC32 = 1, 12, 2
+FLAG_WARNING, BUG_ENTRY, RELOCATION_PC32, SECTION_SYMBOL = 1, 12, 2, 3
 
 
 def broken(module: bytes, kind: str) -> bytes:
@@ -37,7 +37,8 @@ def broken(module: bytes, kind: str) -> bytes:
     image[start : start + 4] = UD2_AND_NOPS
     if kind == "warning":
         bugs, moves = headers[sections["__bug_table"]], headers[sections[".rela__bug_table"]]
-        section = next(index for index, entry in enumerate(entries) if entry[1] & 15 == 3 and entry[3] == init[3])
+        code = (SECTION_SYMBOL, init[3])
+        section = next(index for index, entry in enumerate(entries) if (entry[1] & 15, entry[3]) == code)
         for at in range(moves[4], moves[4] + moves[5], 24):
             offset = struct.unpack_from("<Q", image, at)[0]
             flags = struct.unpack_from("<H", image, bugs[4] + offset // BUG_ENTRY * BUG_ENTRY + 10)[0]
