@@ -69,9 +69,10 @@ class Breaker:
         for file in self._fault.attachments():
             machine.write_file(f"{PLACE}/{file.name}", file.read_bytes(), sudo=True)
         machine.write_file(f"{PLACE}/apply", self._fault.apply, sudo=True)
-        # Its own shell: what it sets is nobody else's business.
         command = ["bash", "-eux", "-o", "pipefail", f"{PLACE}/apply"]
         done = machine.run(command, sudo=True, check=False)
         if done.exit_code != 0:
-            raise PlatformError(f"exit code {done.exit_code}: ...{(done.stdout + done.stderr)[-_LAST:]}")
+            # In one line, which is what the record of a run has as its reason.
+            said = " | ".join((done.stdout + done.stderr).strip().splitlines())
+            raise PlatformError(f"exit code {done.exit_code}: {said[-_LAST:]}")
         machine.run(["rm", "-r", PLACE], sudo=True)

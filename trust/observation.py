@@ -128,8 +128,9 @@ def _not_applied(context: Context, tests: list[TestRecord]) -> str:
     if not context.live_fault:
         return ""
     for test in tests:
-        if refusal(context.live_fault) in test.reason:
-            return test.reason
+        _, refused, why = test.reason.partition(refusal(context.live_fault))
+        if refused:
+            return refused + why
     used = {machine for test in _ran(tests) for machine in test.machines}
     missing = sorted(used - context.given)
     return f"machines without the fault: {', '.join(missing)}" if missing else ""
