@@ -65,14 +65,16 @@ class Breaker:
         (machine.artifacts / APPLIED).write_text(f"{self._fault.name}\n")
 
     def _break(self, machine: Machine) -> None:
-        machine.run(["mkdir", "-p", PLACE], sudo=True)
-        for file in self._fault.attachments():
+        files = self._fault.attachments()
+        if files:
+            machine.run(["mkdir", "-p", PLACE], sudo=True)
+        for file in files:
             machine.write_file(f"{PLACE}/{file.name}", file.read_bytes(), sudo=True)
-        machine.write_file(f"{PLACE}/apply", self._fault.apply, sudo=True)
-        command = ["bash", "-eux", "-o", "pipefail", f"{PLACE}/apply"]
-        done = machine.run(command, sudo=True, check=False)
+        command = ["bash", "-eux", "-o", "pipefail", "-c", self._fault.apply]
+        done = machine.run(command, sudo=True, check=False, shown=f"fault {self._fault.name}")
         if done.exit_code != 0:
             # In one line, which is what the record of a run has as its reason.
             said = " | ".join((done.stdout + done.stderr).strip().splitlines())
             raise PlatformError(f"exit code {done.exit_code}: {said[-_LAST:]}")
-        machine.run(["rm", "-r", PLACE], sudo=True)
+        if files:
+            machine.run(["rm", "-r", PLACE], sudo=True)

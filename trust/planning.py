@@ -27,7 +27,7 @@ SMOKE = (
     "basic/test_network.py::test_default_route_and_its_gateway",
     "basic/test_network.py::test_names_are_resolved",
     "basic/test_permissions.py::test_shadow_files",
-    "basic/test_podman.py::test_podman_info",
+    "basic/test_podman.py::test_podman_info[root]",
     "basic/test_selinux.py::test_mode_is_the_configured_one",
     "basic/test_selinux.py::test_processes_run_in_their_domains",
     "basic/test_ssh.py::test_passwords_are_refused",

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trust.faults import Fault
-    from trust.observation import Observation
+    from trust.observation import Failure, Observation
+
+
+_SECTION = "-- Captured "
+_CHECKS = "-- Captured checks "
+_MESSAGE = ("E  ", ">  ")
+"""How pytest marks the line that failed, and the message, among those of the source."""
 
 
 class Status(enum.StrEnum):
@@ -70,7 +76,7 @@ def judge(fault: Fault, seen: Observation | None, alarms: frozenset[str] = froze
     if seen.problem:
         return Verdict(fault.name, Status.NO_RESULT, problem=seen.problem)
     failures = [failure for failure in seen.failures if failure.test not in alarms]
-    naming = tuple(failure.test for failure in failures if fault.is_named_in(failure.text))
+    naming = tuple(failure.test for failure in failures if fault.is_named_in(said(failure)))
     others = tuple(failure.test for failure in failures if failure.test not in naming)
     found = Status.CAUGHT if naming else Status.MISNAMED
     return Verdict(
@@ -83,6 +89,22 @@ def judge(fault: Fault, seen: Observation | None, alarms: frozenset[str] = froze
         doubtful=tuple(failure.test for failure in seen.failures if failure.test in alarms),
         problem=f"{len(seen.unknown)} tests not run" if seen.unknown else "",
     )
+
+
+def said(failure: Failure) -> str:
+    """What a failure says by itself: the test's name, its message, what the checks found.
+
+    The test's source and the last words of its machine are left out: they may hold any word by accident.
+    """
+    parts: list[list[str]] = [[]]
+    for line in failure.text.splitlines():
+        if line.startswith(_SECTION):
+            parts.append([])
+        parts[-1].append(line)
+    message, *sections = parts
+    marked = [line for line in message if line.startswith(_MESSAGE)]
+    checks = [line for section in sections if section[0].startswith(_CHECKS) for line in section[1:]]
+    return "\n".join([failure.test, failure.reason, *(marked or message), *checks])
 
 
 def must_stay_green(fault: Fault, test: str) -> bool:

@@ -11,8 +11,8 @@ import pytest
 from kola.errors import ConfigError
 from kola.results import ExitCode, ImageRecord, MachineRecord, Outcome, RunRecord, Target, TestRecord
 from trust.faults import Fault, Kind
-from trust.observation import Context, Observation, observe, parse
-from trust.verdict import Status, Verdict, judge
+from trust.observation import Context, Failure, Observation, observe, parse
+from trust.verdict import Status, Verdict, judge, said
 
 FAULT = Fault(
     name="unit-broken",
@@ -48,9 +48,9 @@ def run(*tests: TestRecord, complete: bool = True, code: int = ExitCode.PASSED, 
     )
 
 
-def verdict(record: RunRecord, *, alarms: frozenset[str] = frozenset(), **context: object) -> Verdict:
+def verdict(record: RunRecord, *, alarms: frozenset[str] = frozenset(), cut_short: bool = False) -> Verdict:
     known = Context(started=1000.0, seconds=60.0, live_fault=FAULT.name, given=frozenset({"one"}))
-    seen = observe(record, replace(known, **context))  # type: ignore[arg-type]
+    seen = observe(record, replace(known, cut_short=cut_short))
     assert parse(json.dumps(seen.to_json()), "here") == seen
     return judge(FAULT, seen, alarms)
 
@@ -84,6 +84,48 @@ def test_what_had_to_stay_green() -> None:
     assert verdict(run(named, code=ExitCode.FAILED)).broke == ()
 
 
+PYTESTS = """\
+AssertionError: assert ['a.service'] == []
+machine = <kola.machine.Machine object at 0x7fe8eb600b90>
+
+    def test_units(machine: Machine) -> None:
+        \"\"\"Nothing in-the-source.\"\"\"
+>       assert machine.the_line() == []
+E       AssertionError: assert ['the-message'] == []
+
+tests/external/basic/test_health.py:19: AssertionError
+-- Captured stdout setup
+in-the-output
+-- Captured checks call
+machine kola-1 shows what must not be there:
+  failed-unit: in-the-checks (units)
+-- Captured machine kola-1 call
+last lines of the console:
+    | in-the-console
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("test_units", True),
+        ("the_line", True),
+        ("the-message", True),
+        ("in-the-checks", True),
+        ("in-the-source", False),
+        ("in-the-output", False),
+        ("in-the-console", False),
+    ],
+)
+def test_a_name_counts_where_somebody_meant_it(name: str, counts: bool) -> None:  # noqa: FBT001
+    text = said(Failure("basic/test_health.py::test_units", PYTESTS, "AssertionError: assert", 1.0))
+    assert (name in text) is counts
+
+
+def test_a_message_without_marks_is_taken_as_a_whole() -> None:
+    assert "panic" in said(Failure("a::b", "machine one lost: kernel panic\n-- Captured stdout call\nx\n", "", 1.0))
+
+
 def test_missed() -> None:
     found = verdict(run(case(HEALTH, Outcome.PASSED), case(USERS, Outcome.SKIPPED, machine="")))
     assert (found.status, found.seconds, found.caught_by) == (Status.MISSED, None, ())
@@ -102,23 +144,23 @@ def test_the_first_failure_may_come_before_the_first_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "context", "problem"),
+    ("record", "cut_short", "problem"),
     [
-        (run(complete=False, code=ExitCode.INTERRUPTED), {}, "interrupted"),
-        (run(case(HEALTH, Outcome.PASSED), complete=False), {}, "interrupted"),
-        (run(case(HEALTH, Outcome.PASSED), complete=False), {"cut_short": True}, "its time was over"),
-        (run(case(HEALTH, Outcome.SKIPPED, machine="")), {}, "no test was run"),
-        (run(code=ExitCode.NOTHING_COLLECTED), {}, "pytest ended with 5: NOTHING_COLLECTED"),
-        (run(case(HEALTH, Outcome.PASSED), code=ExitCode.INTERNAL_ERROR), {}, "pytest ended with 3: INTERNAL_ERROR"),
+        (run(complete=False, code=ExitCode.INTERRUPTED), False, "interrupted"),
+        (run(case(HEALTH, Outcome.PASSED), complete=False), False, "interrupted"),
+        (run(case(HEALTH, Outcome.PASSED), complete=False), True, "its time was over"),
+        (run(case(HEALTH, Outcome.SKIPPED, machine="")), False, "no test was run"),
+        (run(code=ExitCode.NOTHING_COLLECTED), False, "pytest ended with 5: NOTHING_COLLECTED"),
+        (run(case(HEALTH, Outcome.PASSED), code=ExitCode.INTERNAL_ERROR), False, "pytest ended with 3: INTERNAL_ERROR"),
         (
             run(case(HEALTH, Outcome.PASSED), case(USERS, Outcome.PROVIDER_ERROR, text="no room"), code=75),
-            {},
+            False,
             "provider error: no room",
         ),
     ],
 )
-def test_no_result(record: RunRecord, context: dict[str, object], problem: str) -> None:
-    found = verdict(record, **context)
+def test_no_result(record: RunRecord, cut_short: bool, problem: str) -> None:  # noqa: FBT001
+    found = verdict(record, cut_short=cut_short)
     assert found.status is Status.NO_RESULT
     assert problem in found.problem
 
