@@ -92,9 +92,9 @@ def judge(fault: Fault, seen: Observation | None, alarms: frozenset[str] = froze
 
 
 def said(failure: Failure) -> str:
-    """What a failure says by itself: the test's name, its message, what the checks found.
+    """What a failure says by itself: its message, and what the checks found.
 
-    The test's source and the last words of its machine are left out: they may hold any word by accident.
+    The test's name, its source and the last words of its machine are left out: they may hold any word by accident.
     """
     parts: list[list[str]] = [[]]
     for line in failure.text.splitlines():
@@ -104,7 +104,7 @@ def said(failure: Failure) -> str:
     message, *sections = parts
     marked = [line for line in message if line.startswith(_MESSAGE)]
     checks = [line for section in sections if section[0].startswith(_CHECKS) for line in section[1:]]
-    return "\n".join([failure.test, failure.reason, *(marked or message), *checks])
+    return "\n".join([failure.reason, *(marked or message), *checks])
 
 
 def must_stay_green(fault: Fault, test: str) -> bool:
