@@ -119,6 +119,8 @@ class Reservation:
             first = len(self.running)
             indexes = range(first, first + count - ready)
             self.flight.launcher_of(self.needs).launch(wanted(self.needs, config, indexes, self.token.id), self.running)
+        for running in self.running:
+            self.flight.introduce(running)
 
     def examine(self) -> list[tuple[Machine, list[Finding]]]:
         """Look at what each machine shows since it was last looked at."""
@@ -149,9 +151,16 @@ class Flight:
         info: of the run.
         platform: this process's driver.
         keep: called with the names of machines that stay after the run.
+        on_up: called with each machine before its first test sees it; what it raises is that test's error.
     """
 
-    def __init__(self, info: RunInfo, platform: Platform, keep: Callable[[list[str]], None]) -> None:
+    def __init__(
+        self,
+        info: RunInfo,
+        platform: Platform,
+        keep: Callable[[list[str]], None],
+        on_up: Callable[[Machine], None] | None = None,
+    ) -> None:
         self.info = info
         self.platform = platform
         self.worker = worker = platform.context.worker
@@ -166,6 +175,7 @@ class Flight:
         kind = Kind(info.platform, info.arch, info.prepared.accelerator)
         self.meter = Meter(UsageStore(info.cache), kind, info.image.sha256, info.run_id)
         self._keep = keep
+        self._on_up = on_up
         self._kept_mib = 0
         self._evictor = Evictor(self.budget, self._evict)
         self._background = ThreadPoolExecutor(2, thread_name_prefix="kola-flight")
@@ -243,6 +253,12 @@ class Flight:
             for running in parked.running:
                 self.progress.say(running.machine.name, "idle, makes room for another test")
             parked.end()
+
+    def introduce(self, running: Running) -> None:
+        """Tell of a machine that a test is about to see; of one that somebody was told of, not again."""
+        if self._on_up is not None and not running.introduced:
+            self._on_up(running.machine)
+            running.introduced = True
 
     # -- machines made in advance ------------------------------------------------------------------------------------
 

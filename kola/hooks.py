@@ -30,10 +30,11 @@ from kola.scheduler import KolaScheduling
 from kola.statement import FILE, load_signer, sign_results
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from kola.flight import Reservation
+    from kola.machine import Machine
     from kola.options import Settings
     from kola.statement import Signer
 
@@ -63,7 +64,7 @@ def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
             pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
-        flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep))
+        flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep, _teller(config)))
         recorder = Recorder(
             run.info,
             settings.tapfile,
@@ -177,7 +178,8 @@ class MachineHooks:
         """This process's machines; made when the first test needs one."""
         if self._flight is None:
             keep = self._stack.enter_context(attach(self.info.reaper_socket, self.worker)).keep
-            self._flight = self._stack.enter_context(Flight(self.info, self.info.load(self.worker), keep))
+            platform = self.info.load(self.worker)
+            self._flight = self._stack.enter_context(Flight(self.info, platform, keep, _teller(self.config)))
         return self._flight
 
     # -- xdist -------------------------------------------------------------------------------------------------------
@@ -360,6 +362,13 @@ class MachineHooks:
         if self.recorder is not None:
             bill = () if self._flight is None else self._flight.platform.summary()
             terminal.summary(terminalreporter, self.info, rates(self.recorder.record.tests.values()), bill)
+
+
+def _teller(config: pytest.Config) -> Callable[[Machine], None]:
+    def tell(machine: Machine) -> None:
+        config.hook.pytest_kola_machine_up(machine=machine)
+
+    return tell
 
 
 def _plan_path(info: RunInfo, worker: str) -> Path:

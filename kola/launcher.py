@@ -58,6 +58,8 @@ class Running:
     stack: contextlib.ExitStack
     mark: health.Mark = health.BOOT
     """Where the last look at its logs ended: what came since is the current test's."""
+    introduced: bool = False
+    """Whether who wants to know of a new machine was told of this one."""
 
     def end(self) -> None:
         """Disconnect, and destroy it unless it is kept."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kola import options, parallel, terminal
+from kola import hookspecs, options, parallel, terminal
 from kola.collect import FOUND, ExternalTests, read_denylist
 from kola.errors import ConfigError, KolaError, PlatformError
 from kola.fixtures import WARN
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 WORKERS = pytest.StashKey[parallel.Workers]()
 
 pytest_plugins = ["kola.fixtures"]
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Make known what other plugins may implement."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -114,6 +114,7 @@ LAYERS = {
     "commands": TOP,
     "fixtures": TOP,
     "hooks": TOP,
+    "hookspecs": TOP,
     "plan": TOP,
     "plugin": TOP,
     "preparation": TOP,
@@ -140,6 +141,11 @@ PYTEST = {
 
 FOR_DRIVERS = {"cloud", "platform", "images"}
 """What a driver may import beside the leaves, its SDK and its own modules."""
+
+FOR_TRUST = {"jobs"}
+"""What ``trust`` may import beside the leaves."""
+TRUST_PLUGIN = "kolafault"
+"""The one module of it that is loaded by pytest, and may import what a plugin may."""
 
 OF_EXTRAS = {
     **dict.fromkeys(("google", "in_toto_attestation", "securesystemslib"), "statement"),

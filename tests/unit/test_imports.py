@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.layers import DEPENDENCIES, FOR_DRIVERS, LAYERS, LEAVES, OF_EXTRAS, ORDER, PYTEST
+from tests.unit.layers import (
+    DEPENDENCIES,
+    FOR_DRIVERS,
+    FOR_TRUST,
+    LAYERS,
+    LEAVES,
+    OF_EXTRAS,
+    ORDER,
+    PYTEST,
+    TRUST_PLUGIN,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +69,7 @@ def kola_problem(module: str, name: str) -> str | None:
         return layer_problem(module, module_of(name))
     if top in {"pytest", "_pytest", "xdist"} and module not in PYTEST:
         return f"'{module}' must not know pytest"
-    if top in {"platforms", "rehearsal", "tests", "ci", "conftest"}:
+    if top in {"platforms", "rehearsal", "trust", "tests", "ci", "conftest"}:
         return f"kola must not import {top}: drivers are found by name"
     if module != (alone := OF_EXTRAS.get(top, module)):
         return f"{top} is for kola.{alone} alone"
@@ -95,6 +105,21 @@ def rehearsal_problem(name: str) -> str | None:
     return None
 
 
+def trust_problem(module: str, name: str) -> str | None:
+    """Say why ``trust.MODULE`` must not import that name: of kola only leaves and its jobs, but for the plugin."""
+    top = name.partition(".")[0]
+    plugin = module == TRUST_PLUGIN
+    if top == "kola" and not (plugin or LAYERS.get(module_of(name)) == LEAVES or module_of(name) in FOR_TRUST):
+        return f"trust must not import kola.{module_of(name)}, only leaves, {', '.join(sorted(FOR_TRUST))}"
+    if top in {"pytest", "_pytest", "xdist"} and not plugin:
+        return f"'{module}' must not know pytest: that is for trust.{TRUST_PLUGIN}"
+    if top in {"platforms", "rehearsal", "tests", "ci", "conftest"}:
+        return f"trust must not import {top}"
+    if top not in {*sys.stdlib_module_names, "kola", "trust", "pytest", "_pytest", "xdist"}:
+        return f"{top} is no dependency of trust"
+    return None
+
+
 def import_problems(path: str, source: str) -> list[str]:
     """Return what is wrong with the imports of one file, named by its path in the repository."""
     top, *rest = path.removesuffix(".py").split("/")
@@ -109,6 +134,8 @@ def import_problems(path: str, source: str) -> list[str]:
             problem = driver_problem(module, name)
         elif top == "rehearsal":
             problem = rehearsal_problem(name)
+        elif top == "trust":
+            problem = trust_problem(module, name)
         elif name.split(".")[0] == "ci":
             problem = "nothing imports ci"
         if problem:
@@ -164,7 +191,7 @@ def files(*folders: str) -> dict[str, str]:
 
 
 def test_everybody_imports_only_what_is_below() -> None:
-    sources = files("kola", "platforms", "rehearsal", "tests")
+    sources = files("kola", "platforms", "rehearsal", "trust", "tests")
     assert len(sources) > 50
     assert [problem for path, source in sources.items() for problem in import_problems(path, source)] == []
 
@@ -180,13 +207,13 @@ def test_every_module_has_its_layer_and_the_table_names_no_other() -> None:
 
 
 def test_nobody_sleeps_but_wait() -> None:
-    sources = files("kola", "platforms", "rehearsal", "tests", "ci")
+    sources = files("kola", "platforms", "rehearsal", "trust", "tests", "ci")
     sleepers = {path for path, source in sources.items() if sleep_problems(path, source)}
     assert sleepers == MAY_SLEEP
 
 
 def test_modules_hold_no_state() -> None:
-    sources = files("kola", "platforms", "rehearsal")
+    sources = files("kola", "platforms", "rehearsal", "trust")
     assert [problem for path, source in sources.items() for problem in state_problems(path, source)] == []
 
 
@@ -224,6 +251,10 @@ def test_modules_hold_no_state() -> None:
             "a rehearsal must not import the driver that it rehearses: platforms.aws",
         ),
         ("rehearsal/aws.py", "import kola.run", "a rehearsal must not import kola.run, only leaves"),
+        ("kola/machine.py", "import trust.faults", "kola must not import trust: drivers are found by name"),
+        ("trust/table.py", "import kola.run", "trust must not import kola.run, only leaves, jobs"),
+        ("trust/table.py", "import pytest", "'table' must not know pytest: that is for trust.kolafault"),
+        ("trust/kolafault.py", "import tests.suites", "trust must not import tests"),
         ("tests/unit/test_a.py", "import ci.testos", "nothing imports ci"),
     ],
 )
@@ -243,6 +274,8 @@ def test_a_wrong_import_is_found(path: str, source: str, problem: str) -> None:
             "import libvirt\nfrom platforms.a import y\nfrom . import z\nfrom kola.platform import Platform",
         ),
         ("tests/unit/test_a.py", "import pytest, kola.plugin, platforms.qemu"),
+        ("trust/table.py", "from kola import results\nfrom kola.jobs.process import JobProcess\nimport trust.store"),
+        ("trust/kolafault.py", "import pytest\nfrom kola.machine import Machine"),
     ],
 )
 def test_a_right_import_is_not(path: str, source: str) -> None:

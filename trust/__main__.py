@@ -1,0 +1,7 @@
+"""``python -m trust``."""
+
+import sys
+
+from trust.cli import main
+
+sys.exit(main())

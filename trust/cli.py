@@ -1,0 +1,218 @@
+"""``python -m trust``: the command line of `ci/trust`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kola.errors import ConfigError, WaitTimeout
+from kola.jobs.process import Interrupts
+from kola.results import ExitCode
+from trust import table
+from trust.faults import check_suites, read_faults
+from trust.observation import EXTERNAL
+from trust.planning import Key, key_of, order, smoke, suites_digest
+from trust.running import TESTOS, Bench, Interrupted, Job, fault_job
+from trust.store import RECORD, Store
+from trust.verdict import RESULTS, Status, Verdict, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trust.faults import Fault
+    from trust.store import Record
+
+ROOT = Path(__file__).resolve().parents[1]
+FAULTS = "ci/faults"
+REPORT = "report.md"
+FULL_SECONDS = 4 * 3600.0
+_DESCRIPTION = """Whether the suites find what they are there for: each fault of ci/faults is put into the system, and
+the suites that should find it run, with a fixed smoke set. What is done and has not changed since is not done again."""
+_EPILOG = """exit codes: 0 all caught and named right, nothing broken that had to stay green, no false alarm; 1 not so;
+75 something has no result and is to be run again; 130 interrupted. docs/trust.md says more."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="ci/trust", description=_DESCRIPTION, epilog=_EPILOG)
+    add = parser.add_argument
+    add("--fault", metavar="NAME", action="append", default=[], help="only this one, also if it is done; repeatable")
+    add("--keep-stale", action="store_true", help="do not run again what is done but for a change since")
+    add("--list", action="store_true", help="list the faults, and what is known of them")
+    add("--dry-run", action="store_true", help="say what would be run")
+    add("--report", action="store_true", help="run nothing, show the table")
+    add("--clean", metavar="N", type=_count, default=0, help="instead: the smoke set on the good image, N times in all")
+    add("--clean-full", metavar="N", type=_count, default=0, help="instead: all suites on it, N times in all")
+    add("--output", metavar="DIR", type=Path, default=Path("trust-runs"), help="default: trust-runs")
+    add("--faults", metavar="DIR", type=Path, default=ROOT / FAULTS, help=f"default: {FAULTS}")
+    add("--image", default=TESTOS, help=f"the good image (default: {TESTOS}); another one gets live faults only")
+    add("--platform", default="qemu", help="default: qemu")
+    add("--workers", metavar="N", type=_count, default=1, help="pytest processes of each run (default: 1)")
+    add("--limit", metavar="MINUTES", type=_count, default=15, help="that the run for one fault may take (default: 15)")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, 1 or more")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Known:
+    """All faults, and what is known of them."""
+
+    faults: dict[str, Fault]
+    store: Store
+
+    def verdicts(self, *, first: bool = False) -> dict[str, Verdict]:
+        """Judge every fault: by its latest run, or by its first one."""
+        alarms = self.store.alarms()
+        records = {name: self.store.first(name) if first else self.record(name) for name in self.faults}
+        return {
+            name: judge(fault, None if (record := records[name]) is None else record.seen, alarms)
+            for name, fault in self.faults.items()
+        }
+
+    def record(self, name: str) -> Record | None:
+        """The latest record of a fault."""
+        return self.store.record(self.store.fault(name))
+
+    def stale(self) -> frozenset[str]:
+        """Faults with a result for what was before a change."""
+        return frozenset(
+            name
+            for name, fault in self.faults.items()
+            if (record := self.record(name)) is not None and record.is_result and record.key != key_of(fault, ROOT)
+        )
+
+    def to_run(self, chosen: Sequence[str], *, keep_stale: bool) -> list[Fault]:
+        """The faults to run now, in order.
+
+        Raises:
+            ConfigError: no fault of that name.
+        """
+        for name in chosen:
+            if name not in self.faults:
+                raise ConfigError(f"--fault {name}: there is none; known: {', '.join(self.faults)}")
+        if chosen:
+            return order(self.faults[name] for name in dict.fromkeys(chosen))
+        return order(fault for fault in self.faults.values() if not self._done(fault, keep_stale=keep_stale))
+
+    def _done(self, fault: Fault, *, keep_stale: bool) -> bool:
+        record = self.record(fault.name)
+        if record is None:
+            return False
+        return record.is_result if keep_stale else record.holds(key_of(fault, ROOT))
+
+    def summary(self) -> list[str]:
+        """What is known, in lines."""
+        lines = [f"now: {table.rate(self.verdicts().values())}"]
+        lines.append(f"first results: {table.rate(self.verdicts(first=True).values())}")
+        for full, what in ((False, "the smoke set"), (True, "all suites")):
+            if cleans := self.store.cleans(full=full):
+                lines.append(table.clean_line(cleans, what))
+        return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        return _main(options)
+    except (ConfigError, WaitTimeout) as e:
+        print(f"ERROR: {e}", file=sys.stderr)
+        return ExitCode.USAGE_ERROR
+    except Interrupted:
+        print("interrupted: what was running is not kept; run it again to go on", file=sys.stderr)
+        return 130
+
+
+def _main(options: argparse.Namespace) -> int:
+    known = Known(read_faults(options.faults), Store(options.output.absolute()))
+    check_suites(known.faults.values(), ROOT / EXTERNAL)
+    if options.list:
+        verdicts = known.verdicts()
+        for fault in order(known.faults.values()):
+            print(f"{fault.name:<24} {fault.kind:<6} {verdicts[fault.name].status:<20} {fault.title}")
+        return ExitCode.PASSED
+    if options.report:
+        return _report(known)
+    jobs = _jobs(options, known)
+    if options.dry_run:
+        for job in jobs:
+            files = [name.removeprefix(EXTERNAL) for name in job.arguments if "::" not in name]
+            print(f"{job.name}: {', '.join([*files, f'{len(job.arguments) - len(files)} tests of the smoke set'])}")
+        print(f"==> {len(jobs)} to run")
+        return ExitCode.PASSED
+    _run(options, known, jobs)
+    return _report(known)
+
+
+def _jobs(options: argparse.Namespace, known: Known) -> list[Job]:
+    if not (options.clean or options.clean_full):
+        faults = known.to_run(options.fault, keep_stale=options.keep_stale)
+        seconds = options.limit * 60.0
+        return [fault_job(fault, known.store.fault(fault.name), ROOT, seconds) for fault in faults]
+    jobs = []
+    for full, wanted in ((False, options.clean), (True, options.clean_full)):
+        arguments = (EXTERNAL,) if full else smoke()
+        key = Key("", suites_digest(ROOT, arguments))
+        for number in range(1, wanted + 1):
+            folder = known.store.clean(number, full=full)
+            record = known.store.record(folder)
+            if record is None or not record.holds(key):
+                name = f"clean run {number}{' of all suites' if full else ''}"
+                seconds = FULL_SECONDS if full else options.limit * 60.0
+                jobs.append(Job(name=name, folder=folder, arguments=arguments, key=key, seconds=seconds))
+    return jobs
+
+
+def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None:
+    with known.store.lock() as lock, Interrupts() as interrupts:
+        bench = Bench(
+            root=ROOT,
+            image=options.image,
+            platform=options.platform,
+            workers=options.workers,
+            lock=lock,
+            interrupts=interrupts,
+        )
+        for number, job in enumerate(jobs, 1):
+            print(f"==> {number}/{len(jobs)} {job.name}: {job.fault.title if job.fault else 'nothing is broken'}")
+            record = bench.run(job)
+            known.store.keep(job.folder, record)
+            print(f"    {_said(job, record)} ({record.seen.seconds:.0f} s)")
+
+
+def _said(job: Job, record: Record) -> str:
+    """What came out, in one line."""
+    if job.fault is None:
+        failed = table.tests([failure.test for failure in record.seen.failures])
+        return record.seen.problem or (f"false alarm: {failed}" if failed else f"{len(record.seen.passed)} passed")
+    verdict = judge(job.fault, record.seen)
+    if verdict.status not in RESULTS:
+        return f"{verdict.status}: {verdict.problem}"
+    if verdict.status is Status.MISSED:
+        return f"missed by {len(record.seen.passed)} tests of {', '.join(job.fault.suites)} and the smoke set"
+    broke = f"; had to stay green: {table.tests(verdict.broke)}" if verdict.broke else ""
+    return f"{verdict.status}, after {verdict.seconds:.0f} s, by {table.tests(verdict.caught_by)}{broke}"
+
+
+def _report(known: Known) -> int:
+    """Show the table, write it beside the records, and say by the exit code what is in it."""
+    verdicts, summary = known.verdicts(), known.summary()
+    rows = table.rows(order(known.faults.values()), verdicts, known.stale())
+    print(table.as_text(rows))
+    print("\n".join(f"==> {line}" for line in summary))
+    if known.store.path.is_dir():
+        (known.store.path / REPORT).write_text(table.as_markdown(rows, summary))
+        print(f"==> {known.store.path / REPORT}; records: {known.store.path / 'faults'}/NAME/{RECORD}")
+    if any(verdict.status not in RESULTS for verdict in verdicts.values()):
+        return ExitCode.PROVIDER_ERROR
+    good = all(verdict.status is Status.CAUGHT and not verdict.broke for verdict in verdicts.values())
+    return ExitCode.PASSED if good and not known.store.alarms() else ExitCode.FAILED
