@@ -46,8 +46,8 @@ class HostBackend(EC2Backend):
     """
 
     host: CloudHost
-    ending_seconds = 0.2
-    import_seconds = 0.2
+    ending_seconds = 0.05
+    import_seconds = 0.05
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)

@@ -233,13 +233,8 @@ class CloudContract(PlatformContract):
         else:
             assert len(failed) >= met - 3, failed
 
-    @pytest.mark.parametrize(
-        "trouble",
-        [
-            Trouble.THROTTLE,
-            *(pytest.param(one, marks=pytest.mark.slow) for one in (Trouble.ERROR, Trouble.CUT, Trouble.GARBLED)),
-        ],
-    )
+    @pytest.mark.slow
+    @pytest.mark.parametrize("trouble", [Trouble.THROTTLE, Trouble.ERROR, Trouble.CUT, Trouble.GARBLED])
     def test_what_passes_does_not_hurt_at_any_call(self, cloud: Cloud, trouble: Trouble) -> None:
         faults = cloud.rehearsal.faults
         self.round_trip(cloud)

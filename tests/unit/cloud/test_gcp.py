@@ -157,10 +157,20 @@ class TestGcp(CloudContract):
 
     def test_a_token_that_expires_during_the_run_is_the_providers_failure(self, cloud: Cloud) -> None:
         """Only at the call that gets it: everywhere else the SDK gets another one, and the call is made again."""
+        self.expire(cloud, {"oauth2.token", self.CREATE})
+
+    @pytest.mark.slow
+    def test_a_token_that_expires_at_any_call(self, cloud: Cloud) -> None:
+        self.expire(cloud)
+
+    def expire(self, cloud: Cloud, names: set[str] | None = None) -> None:
+        """Let the token expire at each call of a launch, or at those of these names."""
         faults = cloud.rehearsal.faults
         self.round_trip(cloud)
         calls = list(faults.log)
         for index, call in enumerate(calls):
+            if names is not None and call not in names:
+                continue
             faults.clear()
             faults.inject(Trouble.EXPIRED, after=index)
             if call != "oauth2.token":
