@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ def test_timeout_says_so_and_shows_the_circumstances(guest: LocalGuest) -> None:
     with pytest.raises(CommandTimeout) as error:
         guest.machine.run("echo begun; sleep 55", timeout=1)
     text = str(error.value)
-    assert text.startswith("command timed out on kola-test-1 after 1.")
+    assert re.match(r"command timed out on kola-test-1 after \d+\.\d s", text), text  # how late, the host decides
     for part in ("| echo begun; sleep 55", "| begun", "its processes were killed", "Reached target",
                  "greeter: journal says hello", "queued jobs"):  # fmt: skip
         assert part in text
