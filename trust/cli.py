@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--faults", metavar="DIR", type=Path, default=ROOT / FAULTS, help=f"default: {FAULTS}")
     add("--image", default=TESTOS, help=f"the good image (default: {TESTOS}); another one gets live faults only")
     add("--platform", default="qemu", help="default: qemu")
+    add("--jobs", metavar="N", type=_count, default=1, help="runs beside each other (default: 1)")
     add("--workers", metavar="N", type=_count, default=1, help="pytest processes of each run (default: 1)")
     add("--limit", metavar="MINUTES", type=_count, default=15, help="that the run for one fault may take (default: 15)")
     return parser.parse_args(arguments)
@@ -182,11 +185,23 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
             lock=lock,
             interrupts=interrupts,
         )
-        for number, job in enumerate(jobs, 1):
-            print(f"==> {number}/{len(jobs)} {job.name}: {job.fault.title if job.fault else 'nothing is broken'}")
-            record = bench.run(job)
-            known.store.keep(job.folder, record)
-            print(f"    {_said(job, record)} ({record.seen.seconds:.0f} s)")
+        numbers = count(1)
+
+        def run(job: Job) -> Record:
+            title = job.fault.title if job.fault else "nothing is broken"
+            print(f"==> {next(numbers)}/{len(jobs)} {job.name}: {title}")
+            return bench.run(job)
+
+        pool = ThreadPoolExecutor(options.jobs)
+        try:
+            running = {pool.submit(run, job): job for job in jobs}
+            for over in as_completed(running):
+                job, record = running[over], over.result()
+                known.store.keep(job.folder, record)
+                print(f"    {job.name}: {_said(job, record)} ({record.seen.seconds:.0f} s)")
+        finally:
+            # What runs sees the interrupt itself, and ends; what waits never begins.
+            pool.shutdown(cancel_futures=True)
 
 
 def _said(job: Job, record: Record) -> str:

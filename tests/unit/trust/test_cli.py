@@ -11,6 +11,7 @@ from trust.cli import ROOT, main
 from trust.faults import read_fault
 from trust.observation import Failure, Observation
 from trust.planning import Key, key_of, smoke, suites_digest
+from trust.running import Bench, Job
 from trust.store import Record, Store
 
 TEST = "basic/test_ssh.py::test_passwords_are_refused"
@@ -147,3 +148,19 @@ def test_a_wrong_number(place: Path, number: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         trust(place, "--clean", number)
     assert "expected a number, 1 or more" in capsys.readouterr().err
+
+
+def test_jobs_run_beside_each_other(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits_for_the_other(_bench: Bench, job: Job) -> list[str]:
+        other = job.folder.parent / {"one": "two", "two": "one"}[job.name] / "began"
+        script = f"touch {job.folder}/began; for _ in {{1..300}}; do [ -e {other} ] && exit; sleep 0.1; done; exit 1"
+        return ["bash", "-c", script]
+
+    monkeypatch.setattr("trust.running.Bench.command", waits_for_the_other)
+    assert trust(place, "--jobs", "2") == ExitCode.PROVIDER_ERROR
+    out = capsys.readouterr().out
+    assert "==> 1/2 one: The one\n" in out
+    assert "==> 2/2 two: The two\n" in out
+    assert out.count("pytest ended with 0 and left no record") >= 2, "each saw the other running"
