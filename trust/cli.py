@@ -187,18 +187,17 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
         )
         numbers = count(1)
 
-        def run(job: Job) -> Record:
+        def run(job: Job) -> None:
             title = job.fault.title if job.fault else "nothing is broken"
             print(f"==> {next(numbers)}/{len(jobs)} {job.name}: {title}")
-            return bench.run(job)
+            record = bench.run(job)
+            known.store.keep(job.folder, record)
+            print(f"    {job.name}: {_said(job, record)} ({record.seen.seconds:.0f} s)")
 
         pool = ThreadPoolExecutor(options.jobs)
         try:
-            running = {pool.submit(run, job): job for job in jobs}
-            for over in as_completed(running):
-                job, record = running[over], over.result()
-                known.store.keep(job.folder, record)
-                print(f"    {job.name}: {_said(job, record)} ({record.seen.seconds:.0f} s)")
+            for over in as_completed([pool.submit(run, job) for job in jobs]):
+                over.result()
         finally:
             # What runs sees the interrupt itself, and ends; what waits never begins.
             pool.shutdown(cancel_futures=True)
