@@ -82,13 +82,14 @@ class Folder:
         draft.write_text(json.dumps({**asdict(subject), "exit_code": code}, indent=1) + "\n")
         draft.replace(path)
 
-    def done(self, job: Job, subject: Subject, *, signed: bool = False) -> RunRecord | None:
+    def done(self, job: Job, subject: Subject, *, signed: bool = False, since: float = 0.0) -> RunRecord | None:
         """Return the record of a job that need not be run again: complete, with a verdict, on the same subject.
 
         Args:
             job: of the matrix.
             subject: what it is to test now.
             signed: whether there has to be a statement about that record, too.
+            since: unix seconds; what ended before is too old.
         """
         try:
             noted = json.loads(self._subject(job).read_bytes())
@@ -98,6 +99,8 @@ class Folder:
             return None
         record = self.record_of(job)
         if not same or record is None or not record.complete or code not in _KEPT or record.exit_code != code:
+            return None
+        if (record.started if record.finished is None else record.finished) < since:
             return None
         return record if not signed or is_signed(self.path / job.name) else None
 

@@ -69,6 +69,7 @@ class Runs:
         more: arguments for each pytest that do not change what is tested.
         environment: variables for them.
         signed: whether each record has to be signed: one that is not is none that was done already.
+        since: unix seconds; likewise of records that are older.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class Runs:
         more: tuple[str, ...] = (),
         environment: Mapping[str, str],
         signed: bool = False,
+        since: float = 0.0,
     ) -> None:
         self.states = {job.name: JobState.of(job) for job in jobs}
         self._jobs, self._folder, self._board, self._share = jobs, folder, board, share
-        self._subject, self._more, self._signed = subject, more, signed
+        self._subject, self._more, self._signed, self._since = subject, more, signed, since
         # Which tests run is said by the matrix, not by the shell that somebody works in.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
         self._environment = {**inherited, **environment}
@@ -122,7 +124,7 @@ class Runs:
                 code = ExitCode.PROVIDER_ERROR if isinstance(e, PlatformError) else ExitCode.USAGE_ERROR
                 self._finish(each, code, str(e))
                 continue
-            if (record := self._folder.done(job, subject, signed=self._signed)) is not None:
+            if (record := self._folder.done(job, subject, signed=self._signed, since=self._since)) is not None:
                 each.resume(record)
                 self._tell(each)
             else:

@@ -118,6 +118,14 @@ def test_what_could_not_be_signed_is_run_again(folder: Folder, tmp_path: Path) -
     assert folder.done(JOB, SUBJECT, signed=True) is None
 
 
+def test_what_is_too_old_is_run_again(folder: Folder) -> None:
+    folder.begin(JOB, SUBJECT)
+    put(folder, replace(record(), started=100.0, finished=200.0))
+    folder.end(JOB, SUBJECT, 0)
+    assert folder.done(JOB, SUBJECT, since=200.0) is not None
+    assert folder.done(JOB, SUBJECT, since=200.5) is None
+
+
 def test_the_tests_and_the_configuration_are_part_of_the_subject(tmp_path: Path) -> None:
     suite = Suite("basic", paths=("tests/basic",))
     files = ("tests/basic/test_a.py", "tests/basic/data/x", "pytest.ini", "tests/conftest.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def test_images_are_known_by_their_digests(subjects: _Subjects, cell: Cell, tmp_
     assert subject.from_image == hashlib.sha256(other.read_bytes()).hexdigest()
     assert subject.arguments == job.arguments
     assert subjects.of(Job(cell)).from_image == ""
+
+
+def test_two_builds_of_the_same_disk_are_two(cell: Cell, tmp_path: Path) -> None:
+    """What differs may be what they can be updated to; and the gate asks for the build, not for the disk."""
+    settings = settings_of({"kola_cache": str(tmp_path / "cache")}, tmp_path)
+    digest = hashlib.sha256(DATA).hexdigest()
+    seen = []
+    for build in ("1", "2"):
+        described = {"name": "os", "arch": host_arch().name, "build_id": build, "file": "image.raw", "sha256": digest}
+        (tmp_path / "image.json").write_text(json.dumps({"schema": 1, **described}))
+        found = _Subjects(settings, Board(io.StringIO(), tmp_path / "log"))
+        seen.append(found.of(Job(cell)).image)
+    assert seen == [f"{digest} 1", f"{digest} 2"]
 
 
 def test_an_image_that_a_cloud_has_is_known_by_its_name(subjects: _Subjects, cell: Cell) -> None:
