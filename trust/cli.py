@@ -14,7 +14,7 @@ from kola.errors import ConfigError, WaitTimeout
 from kola.jobs.process import Interrupts
 from kola.results import ExitCode
 from trust import table
-from trust.faults import check_suites, read_faults
+from trust.faults import Kind, check_suites, read_faults
 from trust.observation import EXTERNAL
 from trust.planning import Key, key_of, order, smoke, suites_digest
 from trust.running import TESTOS, Bench, Interrupted, Job, fault_job
@@ -73,12 +73,22 @@ class Known:
 
     def verdicts(self, *, first: bool = False) -> dict[str, Verdict]:
         """Judge every fault: by its latest run, or by its first one."""
-        alarms = self.store.alarms()
+        alarms = self.alarms()
         records = {name: self.store.first(name) if first else self.record(name) for name in self.faults}
         return {
             name: judge(fault, None if (record := records[name]) is None else record.seen, alarms)
             for name, fault in self.faults.items()
         }
+
+    def cleans(self, *, full: bool) -> list[tuple[int, Record]]:
+        """The clean runs, by number, of the tests as they are now."""
+        key = clean_key(full=full)
+        return [(number, record) for number, record in self.store.cleans(full=full) if record.key == key]
+
+    def alarms(self) -> frozenset[str]:
+        """Tests that failed in a clean run of any kind."""
+        records = (record for full in (False, True) for _, record in self.cleans(full=full))
+        return frozenset(failure.test for record in records for failure in record.seen.failures)
 
     def record(self, name: str) -> Record | None:
         """The latest record of a fault."""
@@ -116,8 +126,10 @@ class Known:
         lines = [f"now: {table.rate(self.verdicts().values())}"]
         lines.append(f"first results: {table.rate(self.verdicts(first=True).values())}")
         for full, what in ((False, "the smoke set"), (True, "all suites")):
-            if cleans := self.store.cleans(full=full):
-                lines.append(table.clean_line(cleans, what))
+            everything, cleans = self.store.cleans(full=full), self.cleans(full=full)
+            if everything:
+                older = len(everything) - len(cleans)
+                lines.append(table.clean_line(cleans, what) + (f"; {older} before a change" if older else ""))
         return lines
 
 
@@ -136,7 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    known = Known(read_faults(options.faults), Store(options.output.absolute()))
+    faults = read_faults(options.faults)
+    if options.image != TESTOS:
+        faults = {name: fault for name, fault in faults.items() if fault.kind is Kind.LIVE}
+    known = Known(faults, Store(options.output.absolute()))
     check_suites(known.faults.values(), ROOT / EXTERNAL)
     if options.list:
         verdicts = known.verdicts()
@@ -152,6 +167,7 @@ def _main(options: argparse.Namespace) -> int:
             print(f"{job.name}: {', '.join([*files, f'{len(job.arguments) - len(files)} tests of the smoke set'])}")
         print(f"==> {len(jobs)} to run")
         return ExitCode.PASSED
+    known.store.claim(options.image, options.platform)
     _run(options, known, jobs)
     return _report(known)
 
@@ -163,8 +179,7 @@ def _jobs(options: argparse.Namespace, known: Known) -> list[Job]:
         return [fault_job(fault, known.store.fault(fault.name), ROOT, seconds) for fault in faults]
     jobs = []
     for full, wanted in ((False, options.clean), (True, options.clean_full)):
-        arguments = (EXTERNAL,) if full else smoke()
-        key = Key("", suites_digest(ROOT, arguments))
+        arguments, key = _clean_arguments(full=full), clean_key(full=full)
         for number in range(1, wanted + 1):
             folder = known.store.clean(number, full=full)
             record = known.store.record(folder)
@@ -175,6 +190,15 @@ def _jobs(options: argparse.Namespace, known: Known) -> list[Job]:
     return jobs
 
 
+def _clean_arguments(*, full: bool) -> tuple[str, ...]:
+    return (EXTERNAL,) if full else smoke()
+
+
+def clean_key(*, full: bool) -> Key:
+    """What a clean run holds for now."""
+    return Key("", suites_digest(ROOT, _clean_arguments(full=full)))
+
+
 def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None:
     with known.store.lock() as lock, Interrupts() as interrupts:
         bench = Bench(
@@ -182,6 +206,7 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
             image=options.image,
             platform=options.platform,
             workers=options.workers,
+            beside=options.jobs,
             lock=lock,
             interrupts=interrupts,
         )
@@ -192,7 +217,7 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
             print(f"==> {next(numbers)}/{len(jobs)} {job.name}: {title}")
             record = bench.run(job)
             known.store.keep(job.folder, record)
-            print(f"    {job.name}: {_said(job, record)} ({record.seen.seconds:.0f} s)")
+            print(f"    {job.name}: {_said(job, record, known.alarms())} ({record.seen.seconds:.0f} s)")
 
         pool = ThreadPoolExecutor(options.jobs)
         try:
@@ -203,12 +228,12 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
             pool.shutdown(cancel_futures=True)
 
 
-def _said(job: Job, record: Record) -> str:
+def _said(job: Job, record: Record, alarms: frozenset[str]) -> str:
     """What came out, in one line."""
     if job.fault is None:
         failed = table.tests([failure.test for failure in record.seen.failures])
         return record.seen.problem or (f"false alarm: {failed}" if failed else f"{len(record.seen.passed)} passed")
-    verdict = judge(job.fault, record.seen)
+    verdict = judge(job.fault, record.seen, alarms)
     if verdict.status not in RESULTS:
         return f"{verdict.status}: {verdict.problem}"
     if verdict.status is Status.MISSED:
@@ -229,4 +254,4 @@ def _report(known: Known) -> int:
     if any(verdict.status not in RESULTS for verdict in verdicts.values()):
         return ExitCode.PROVIDER_ERROR
     good = all(verdict.status is Status.CAUGHT and not verdict.broke for verdict in verdicts.values())
-    return ExitCode.PASSED if good and not known.store.alarms() else ExitCode.FAILED
+    return ExitCode.PASSED if good and not known.alarms() else ExitCode.FAILED

@@ -151,6 +151,8 @@ def _problem(record: RunRecord, context: Context, tests: list[TestRecord]) -> st
         problem = "its time was over before all tests had run"
     elif not record.complete:
         problem = "interrupted"
+    elif record.deselected:
+        problem = f"{record.deselected} tests were deselected"
     elif not ran:
         problem = "no test was run"
     return problem

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kola import results
 from kola.errors import ConfigError
 from kola.jobs.process import JobProcess
+from kola.jobs.running import MEMORY_PERCENT
 from kola.wait import wait_until
 from trust.faults import Kind
 from trust.observation import Context, Observation, given_machines, observe
@@ -80,6 +81,7 @@ class Bench:
         image: the good one, as for ``--image``; faults of the image are built into the test OS.
         platform: as for ``--platform``.
         workers: of each run of pytest.
+        beside: so many runs have this host at a time.
         lock: of the output folder: what runs holds it open.
         interrupts: looked at all the time.
     """
@@ -88,6 +90,7 @@ class Bench:
     image: str = TESTOS
     platform: str = "qemu"
     workers: int = 1
+    beside: int = 1
     lock: FileLock
     interrupts: Interrupts
 
@@ -129,8 +132,9 @@ class Bench:
         elif job.fault is not None:
             image = f"{TESTOS}:{job.fault.name}"
         workers = [] if self.workers == 1 else ["-n", str(self.workers)]
+        memory = [] if self.beside == 1 else [f"--memory-budget={MEMORY_PERCENT // self.beside}%"]
         return [
-            *(sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *fault, *workers),
+            *(sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *fault, *workers, *memory),
             *(f"--platform={self.platform}", f"--image={image}"),
             *(f"--kola-output={job.folder}", f"--run-name={RUN}", *job.arguments),
         ]
@@ -151,7 +155,9 @@ class Bench:
 
     def _process(self, command: Sequence[str], log: Path, seconds: float) -> tuple[int, bool]:
         """Run a command; returns its exit code, and whether it had to be ended because its time was over."""
-        process = JobProcess(command, log, seconds, dict(os.environ), self.lock.fileno())
+        # Which tests run is said here, not by the shell that somebody works in.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        process = JobProcess(command, log, seconds, environment, self.lock.fileno())
         ending = False
 
         def over() -> bool:

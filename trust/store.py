@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORD, RUN = "record.json", "run"
-LOCK = ".lock"
+LOCK, SUBJECT = ".lock", "subject.json"
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ class Store:
 
     def keep(self, folder: Path, record: Record) -> None:
         """Write a record as a whole, or not at all; of a fault's first result a second copy, which stays."""
-        _write(folder / RECORD, record)
         if folder.parent == self.path / "faults" and record.is_result and not self._first(folder.name).exists():
             _write(self._first(folder.name), record)
+        _write(folder / RECORD, record)
 
     def cleans(self, *, full: bool) -> list[tuple[int, Record]]:
         """The clean runs that are there, by number.
@@ -87,10 +87,24 @@ class Store:
         found = ((number, self.record(self.clean(number, full=full))) for number in numbers)
         return [(number, record) for number, record in found if record is not None]
 
-    def alarms(self) -> frozenset[str]:
-        """Tests that failed in a clean run of any kind."""
-        records = (record for full in (False, True) for _, record in self.cleans(full=full))
-        return frozenset(failure.test for record in records for failure in record.seen.failures)
+    def claim(self, image: str, platform: str) -> None:
+        """Note what the results here are of; the folder has room for one image and platform.
+
+        Raises:
+            ConfigError: they are of others.
+        """
+        subject, path = {"image": image, "platform": platform}, self.path / SUBJECT
+        try:
+            known = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            self.path.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(subject) + "\n")
+            return
+        except (OSError, ValueError) as e:
+            raise ConfigError(f"{path}: {e}") from e
+        if known != subject:
+            given = f"--image={image} --platform={platform}"
+            raise ConfigError(f"--output {self.path}: has results of {known}; for {given} give another folder")
 
     def lock(self) -> FileLock:
         """Hold the folder: one ``ci/trust`` works in it at a time.
@@ -114,11 +128,13 @@ class Store:
 
 def _read(path: Path) -> Record | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from e
     try:
-        data = json.loads(text)
+        data = json.loads(content)
         key = Key(**data["key"])
         seen = json.dumps(data["seen"])
     except (ValueError, TypeError, KeyError) as e:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 _SECTION = "-- Captured "
 _CHECKS = "-- Captured checks "
-_MESSAGE = ("E  ", ">  ")
-"""How pytest marks the line that failed, and the message, among those of the source."""
+_MESSAGE = "E  "
+"""How pytest marks the message among the lines of the source."""
+_CUT = "[...]"
+"""Begins what is too long to be kept whole: the message is gone then."""
 
 
 class Status(enum.StrEnum):
@@ -102,7 +104,10 @@ def said(failure: Failure) -> str:
             parts.append([])
         parts[-1].append(line)
     message, *sections = parts
-    marked = [line for line in message if line.startswith(_MESSAGE)]
+    # Anywhere: that of a teardown follows the sections of the call.
+    marked = [line for part in parts for line in part if line.startswith(_MESSAGE)]
+    if message and message[0].startswith(_CUT):
+        message = []
     checks = [line for section in sections if section[0].startswith(_CHECKS) for line in section[1:]]
     return "\n".join([failure.reason, *(marked or message), *checks])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kola.results import ExitCode
-from trust.cli import ROOT, main
+from trust.cli import ROOT, clean_key, main
 from trust.faults import read_fault
 from trust.observation import Failure, Observation
 from trust.planning import Key, key_of, smoke, suites_digest
@@ -110,12 +111,31 @@ def test_a_false_alarm_is_on_the_page_and_catches_nothing(place: Path, capsys: p
     keep(place, "two", CAUGHT, Failure("basic/test_users.py::test_groups", "passwd", "x", 3.0))
     store = Store(place / "out")
     alarm = Observation(started=1.0, seconds=2.0, passed=("a", "b"), failures=(CAUGHT,))
-    store.keep(store.clean(1, full=False), Record(Key("", ""), alarm))
+    store.keep(store.clean(1, full=False), Record(clean_key(full=False), alarm))
+    store.keep(store.clean(2, full=False), Record(Key("", "of other tests"), replace(alarm, failures=())))
     assert trust(place, "--report") == ExitCode.FAILED
     out = capsys.readouterr().out
-    assert f"==> clean runs of the smoke set: 1 (3 tests), run 1: {TEST}\n" in out
+    assert f"==> clean runs of the smoke set: 1 (3 tests), run 1: {TEST}; 1 before a change\n" in out
     assert "one    live  missed\n" in out
     assert f"    note: failed in a clean run, too: {TEST}\n" in out
+
+
+def test_another_image_has_live_faults_only_and_a_folder_of_its_own(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trust.running.Bench.command", lambda *_: ["true"])
+    variant = place / "faults/three"
+    variant.mkdir()
+    (variant / "fault.toml").write_text(
+        'title = "x"\nwhy = "y"\nkind = "image"\nsuites = ["basic/test_ssh.py"]\nnames = ["x"]\n'
+    )
+    (variant / "variant.toml").write_text('description = "x"\n')
+    trust(place, "--dry-run")
+    assert "==> 3 to run" in capsys.readouterr().out
+    trust(place, "--image", "other.qcow2")
+    assert "three" not in capsys.readouterr().out
+    assert trust(place, "--fault", "one") == ExitCode.USAGE_ERROR
+    assert "has results of {'image': 'other.qcow2'" in capsys.readouterr().err
 
 
 def test_what_was_before_a_change_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

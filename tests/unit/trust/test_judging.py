@@ -109,7 +109,7 @@ last lines of the console:
     ("name", "counts"),
     [
         ("test_units", False),
-        ("the_line", True),
+        ("the_line", False),
         ("the-message", True),
         ("in-the-checks", True),
         ("in-the-source", False),

@@ -126,7 +126,7 @@ def test_an_image_that_cannot_be_built(interrupts: Interrupts, tmp_path: Path, m
 
 def test_what_pytest_is_told(interrupts: Interrupts, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock") as lock:
-        bench = Bench(root=ROOT, image="good", lock=lock, interrupts=interrupts, workers=2)
+        bench = Bench(root=ROOT, image="good", lock=lock, interrupts=interrupts, workers=2, beside=3)
         live = bench.command(job(tmp_path, "some_test.py", about=fault()))
         image = bench.command(job(tmp_path, "some_test.py", about=fault(Kind.IMAGE)))
         clean = bench.command(job(tmp_path, "some_test.py"))
@@ -134,6 +134,7 @@ def test_what_pytest_is_told(interrupts: Interrupts, tmp_path: Path) -> None:
     assert live[live.index("--kola-fault") + 1] == "some"
     assert {"--image=good", "--platform=qemu", f"--kola-output={tmp_path}", "--run-name=run"} <= set(live)
     assert live[live.index("-n") + 1] == "2"
+    assert "--memory-budget=26%" in live
     assert "--image=testos:some" in image
     assert "--kola-fault" not in {*image, *clean}
     assert "--image=good" in clean

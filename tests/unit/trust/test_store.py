@@ -50,13 +50,28 @@ def test_the_first_result_stays_for_ever(store: Store) -> None:
     assert store.record(folder) == record(failed="c")
 
 
-def test_clean_runs_and_their_alarms(store: Store) -> None:
+def test_clean_runs(store: Store) -> None:
     store.keep(store.clean(1, full=False), record())
     store.keep(store.clean(10, full=False), record(failed="c"))
     store.keep(store.clean(2, full=True), record(failed="d"))
     assert [number for number, _ in store.cleans(full=False)] == [1, 10]
-    assert store.alarms() == {"c", "d"}
     assert not (store.path / "first").exists(), "a clean run is no fault's"
+
+
+def test_results_of_another_image_have_another_folder(store: Store) -> None:
+    store.claim("testos", "qemu")
+    store.claim("testos", "qemu")
+    with pytest.raises(ConfigError, match=r"has results of .*testos.* for --image=testos --platform=aws give another"):
+        store.claim("testos", "aws")
+
+
+def test_the_first_result_is_never_behind_the_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two, the fault is not taken for done without a first result."""
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.keep(store.fault("some"), record())
+    assert not (store.fault("some") / RECORD).exists()
+    assert [path.name.startswith(".some.json") for path in (store.path / "first").iterdir()] == [True]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": {"colour": 1}}', '{"key": {"fault": "", "suites": ""}}'])
