@@ -54,6 +54,7 @@ def test_what_goes_wrong_on_a_shared_machine(kola_pytest: Start) -> None:
             assert word in section, section
 
 
+@pytest.mark.slow
 def test_machines_that_die_or_never_come_up(kola_pytest: Start) -> None:
     run = kola_pytest(BROKEN / "fresh.py", "-n", "2")
     assert run.wait(900) == 1, run.output

@@ -64,6 +64,7 @@ def test_kill_of_the_controller(kola_pytest: Start) -> None:
     assert kept_files(run) <= {"console.txt", "journal.jsonl", "ignition.json", "ignition.jsonl", "qemu.log"}
 
 
+@pytest.mark.slow
 def test_kill_of_a_worker(kola_pytest: Start) -> None:
     run = kola_pytest("--no-clone", "-n", "2", "--max-worker-restart=0", files={"test_it.py": BOOTING})
     wait_for_guests(run, 2)
@@ -77,7 +78,7 @@ def test_kill_of_a_worker(kola_pytest: Start) -> None:
     wait_until_clean(run, 10)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", [pytest.param((), marks=pytest.mark.slow), ("-n", "2")], ids=["alone", "xdist"])
 def test_interrupt_during_boot(kola_pytest: Start, workers: tuple[str, ...]) -> None:
     run = kola_pytest("--no-clone", *workers, files={"test_it.py": BOOTING})
     wait_for_guests(run, 2 if workers else 1)

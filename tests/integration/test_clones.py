@@ -87,6 +87,7 @@ def test_a_test_that_needs_a_first_boot_gets_one(kola_pytest: Callable[..., Inne
     assert entries(cache) == []
 
 
+@pytest.mark.slow
 def test_a_killed_golden_boot_then_two_runs_at_once(
     kola_pytest: Callable[..., InnerRun], cache: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_killed_golden_boot_then_two_runs_at_once(
     assert left_behind(run_id) == []
 
 
+@pytest.mark.slow
 def test_a_saved_machine_that_cannot_be_restored_is_made_anew(
     kola_pytest: Callable[..., InnerRun], cache: Path
 ) -> None:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from kola.needs import MACHINE_OVERHEAD_MIB
 from tests.integration.conftest import InnerRun, needs_testos
 
@@ -22,6 +24,7 @@ def test_two_machines(machines, number):
 """
 
 
+@pytest.mark.slow
 def test_two_workers_that_want_two_machines_each_with_room_for_three(
     kola_pytest: Callable[..., InnerRun], cache: Path
 ) -> None:

@@ -37,7 +37,7 @@ def beside(folder: Path) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("wanted", [firmware.UEFI, firmware.SECURE])
+@pytest.mark.parametrize("wanted", [firmware.SECURE, pytest.param(firmware.UEFI, marks=pytest.mark.slow)])
 def test_uefi_starts_and_goes_on_in_a_clone(qemu: Qemu, idle: Prepared, folder: Path, wanted: str) -> None:
     if firmware.find(wanted, host_arch()) is None:
         pytest.skip(firmware.MISSING)

@@ -329,6 +329,7 @@ def _boot_seconds(prepared: Prepared) -> float:
 
 
 @needs_testos
+@pytest.mark.slow
 def test_kernel_panic_by_a_kernel_argument(qemu: Qemu, testos: Prepared, name: str) -> None:
     # The second one has the kernel print its command line even where the image says quiet.
     spec = MachineSpec(1024, kernel_args=("rdinit=/nonexistent",), first_boot_kernel_args=("ignore_loglevel",))
@@ -342,6 +343,7 @@ def test_kernel_panic_by_a_kernel_argument(qemu: Qemu, testos: Prepared, name: s
 
 
 @needs_testos
+@pytest.mark.slow
 def test_a_config_that_ignition_refuses(qemu: Qemu, testos: Prepared, name: str) -> None:
     with qemu.launch(MachineSpec(1024), b'{"ignition": {"version": "9.9.9"}}', name, testos) as machine:
         loss = _loss(machine, _boot_seconds(testos))

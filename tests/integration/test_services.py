@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.integration.conftest import InnerRun, needs_testos
 
 pytestmark = needs_testos
@@ -100,6 +102,7 @@ def test_ignition_over_https(flight, https_server):
 '''
 
 
+@pytest.mark.slow
 def test_guests_and_the_services(kola_pytest: Callable[..., InnerRun]) -> None:
     run = kola_pytest("test_inner.py", files={"test_inner.py": SHARED})
     assert run.wait(1200) == 0, run.output

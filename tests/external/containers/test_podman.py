@@ -78,7 +78,6 @@ def test_volumes(podman: Podman) -> None:
     assert "Read-only file system" in refused.stderr
 
 
-@pytest.mark.smoke
 @pytest.mark.kola(covers="container-network")
 def test_names_on_a_network(podman: Podman) -> None:
     """On a network of their own containers find each other by name; from another network they do not."""

@@ -20,7 +20,6 @@ def expect_untouched(system: System) -> None:
     system.expect(system.releases.releases[0])
 
 
-@pytest.mark.smoke
 @pytest.mark.kola(covers="update-trust")
 def test_untrusted_commits_are_refused(system: System, releases: Releases) -> None:
     """A commit without a signature, or with a stranger's, is refused with a word about signatures, and not staged."""
