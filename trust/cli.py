@@ -213,6 +213,8 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
         numbers = count(1)
 
         def run(job: Job) -> None:
+            if interrupts.count:
+                raise Interrupted
             title = job.fault.title if job.fault else "nothing is broken"
             print(f"==> {next(numbers)}/{len(jobs)} {job.name}: {title}")
             record = bench.run(job)
@@ -224,7 +226,7 @@ def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None
             for over in as_completed([pool.submit(run, job) for job in jobs]):
                 over.result()
         finally:
-            # What runs sees the interrupt itself, and ends; what waits never begins.
+            # What runs sees the interrupt itself, and ends.
             pool.shutdown(cancel_futures=True)
 
 
