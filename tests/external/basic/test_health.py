@@ -52,3 +52,27 @@ def test_clock_moves_with_the_host(machine: Machine) -> None:
     wall_before, up_before, wall_after, up_after = (float(line.split()[0]) for line in result.stdout.splitlines())
     assert 2.9 <= wall_after - wall_before <= result.duration + 1
     assert 2.9 <= up_after - up_before <= result.duration + 1
+
+
+GROWTH_KIB = 64 * 1024
+
+
+@pytest.mark.kola(covers="services")
+def test_no_process_grows(machine: Machine) -> None:
+    """A system that nobody uses needs no more memory than ten seconds ago: no process takes 64 MiB more."""
+    look = "grep --no-messages --with-filename -E '^(Name|RssAnon):' /proc/[0-9]*/status || true"
+    both = machine.run(f"{{ {look}; }}; echo ==; sleep 10; {look}", sudo=True, timeout=120).stdout
+    before, after = (sizes(half) for half in both.split("==\n"))
+    # A process that was not there before is not compared.
+    growth = [(name, size - before.get(pid, (name, size))[1]) for pid, (name, size) in after.items()]
+    grown = [f"{name} by {more // 1024} MiB" for name, more in growth if more > GROWTH_KIB]
+    assert not grown, f"takes more and more memory: {', '.join(grown)} in 10 s"
+
+
+def sizes(text: str) -> dict[str, tuple[str, int]]:
+    """Read ``FILE:Name: ...`` and ``FILE:RssAnon: ... kB`` of processes; returns name and KiB by file."""
+    found: dict[str, tuple[str, int]] = {}
+    for line in text.splitlines():
+        file, key, value = line.split(":", 2)
+        found[file] = (value.strip(), 0) if key == "Name" else (found.get(file, ("?", 0))[0], int(value.split()[0]))
+    return found

@@ -53,3 +53,13 @@ def test_audit_records_reach_the_journal(watched: Machine) -> None:
     watched.run(["systemd-run", "--wait", "--quiet", f"--unit={name}", "true"], sudo=True)
     records = [e.message for e in watched.journal() if e.transport == "audit"]
     assert any(f"unit={name} " in message and "SERVICE_START" in message for message in records)
+
+
+def test_journal_is_on_the_disk(machine: Machine) -> None:
+    """What is logged lies in /var/log/journal, where the next boot still finds it."""
+    token = secrets.token_hex(16)
+    machine.run(["logger", "-t", "kola-basic", token])
+    machine.run("journalctl --sync", sudo=True)
+    find = f"journalctl --directory=/var/log/journal --identifier=kola-basic --output=cat --grep={token}"
+    found = machine.run(find, sudo=True, check=False)
+    assert found.stdout.strip() == token, f"not persistent: nothing new in /var/log/journal: {found.stderr.strip()}"

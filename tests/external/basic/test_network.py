@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,3 +40,34 @@ def test_own_name_is_resolved(machine: Machine) -> None:
     """The machine knows its own name: without it sudo warns and some programs wait for a time-out."""
     assert "kola-basic" in machine.run('getent hosts "$(uname -n)"').stdout.split()
     assert machine.run("sudo -n true").stderr == ""
+
+
+@pytest.mark.kola(covers="access")
+def test_who_listens(machine: Machine) -> None:
+    """What other hosts can talk to is sshd, and what configures the network or the clock; as fcos.network.listeners."""
+    allowed = {
+        "tcp": {"sshd:22", "systemd:22", "systemd-resolve:5355"},
+        "udp": {"systemd-resolve:5355", "systemd-network:68", "systemd-network:546", "dhclient:68"}
+        | {"NetworkManager:68", "NetworkManager:546", "chronyd:323"},
+    }
+    unknown = []
+    for line in machine.run(
+        "ss --no-header --listening --numeric --tcp --udp --processes", sudo=True
+    ).stdout.splitlines():
+        protocol, _state, _received, _sent, local, _peer, *users = line.split()
+        address, _, port = local.rpartition(":")
+        if address.startswith(("127.", "[::1]")):
+            continue
+        programs = re.findall(r'\("([^"]+)",', " ".join(users)) or ["nobody knows"]
+        unknown += [f"{name} at {protocol} {local}" for name in programs if f"{name}:{port}" not in allowed[protocol]]
+    assert not unknown, f"listens, and should not: {', '.join(unknown)}"
+
+
+@pytest.mark.kola(covers="access")
+def test_certificate_authorities(machine: Machine) -> None:
+    """TLS has authorities to trust: the file that programs read has many certificates, and one of them is looked up."""
+    places = "/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/certs/ca-certificates.crt"
+    bundle = machine.run(f"for file in {places}; do [ ! -e $file ] || {{ echo $file; break; }}; done").stdout.strip()
+    assert bundle, f"no file of certificate authorities: {places}"
+    count = machine.run(f"grep --count 'BEGIN.* CERTIFICATE' {bundle}", check=False).stdout.strip()
+    assert int(count) >= 50, f"{bundle} has {count} certificate authorities: nothing can be fetched by HTTPS"

@@ -66,3 +66,13 @@ def test_users_cannot_read_secrets(machine: Machine) -> None:
         refused = machine.run(["cat", path], user="tester", check=False)
         assert refused.exit_code != 0, path
         assert "Permission denied" in refused.stderr
+
+
+def test_programs_that_run_as_another_user(machine: Machine) -> None:
+    """Programs with the setuid or setgid bit are in the /usr of the image, which nobody can write, and nowhere else."""
+    inside = listing(machine, "find /usr -xdev -type f -perm /6000")
+    assert inside, "not even sudo"
+    containers = "/var/lib/containers /home/*/.local/share/containers /var/home/*/.local/share/containers"
+    skipped = " ".join(f"-path '{folder}' -o" for folder in containers.split()).removesuffix(" -o")
+    outside = listing(machine, f"find /etc /var /run /root/ -xdev '(' {skipped} ')' -prune -o -type f -perm /6000")
+    assert outside == {}, f"setuid or setgid outside of /usr: {', '.join(outside)}"

@@ -46,3 +46,27 @@ def test_masked_unit(machine: Machine) -> None:
     assert show(machine, unit, "LoadState") == "masked"
     assert show(machine, unit, "ActiveState") == "inactive"
     assert "masked" in machine.run(["systemctl", "start", unit], sudo=True, check=False).stderr
+
+
+def test_no_service_starts_again_and_again(machine: Machine) -> None:
+    """systemd has not restarted any service by itself: one that ends all the time never counts as failed."""
+    listed = machine.run("systemctl show --type=service --all --property=Id,NRestarts '*'").stdout
+    services = [dict(line.split("=", 1) for line in block.splitlines()) for block in listed.split("\n\n")]
+    again = {service["Id"]: service["NRestarts"] for service in services if service.get("NRestarts", "0") != "0"}
+    assert not again, f"restarted by systemd, so many times: {again}"
+
+
+@pytest.mark.kola(covers="services")
+def test_the_clock_is_kept(machine: Machine) -> None:
+    """Time synchronisation (NTP) is on: a clock that is right after the boot is wrong after a month."""
+    services = ("chronyd.service", "systemd-timesyncd.service")
+    states = machine.run(["systemctl", "is-active", *services], check=False).stdout.split()
+    assert "active" in states, f"no time sync: {dict(zip(services, states, strict=False))}"
+
+
+@pytest.mark.kola(needs=["audit"], covers="services")
+def test_the_audit_daemon_runs(machine: Machine) -> None:
+    """What the kernel records is written by auditd, from the boot on."""
+    unit = "auditd.service"
+    assert show(machine, unit, "ActiveState") == "active", "auditd does not run"
+    assert machine.run(["systemctl", "is-enabled", unit], check=False).stdout.strip() == "enabled"

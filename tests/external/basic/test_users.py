@@ -46,3 +46,10 @@ def test_password_hash_and_locked_passwords(machine: Machine) -> None:
     assert entry(machine, "shadow", "tester")[1].startswith("$6$kolabasic$N3fbSK")
     for user in ("locked", "core", "root"):
         assert entry(machine, "shadow", user)[1].startswith(("!", "*")), user
+
+
+@pytest.mark.kola(covers="access")
+def test_only_root_is_root(machine: Machine) -> None:
+    """No other name has the user id 0."""
+    users = [line.split(":") for line in machine.run("getent passwd").stdout.splitlines()]
+    assert [name for name, _password, uid, *_ in users if uid == "0"] == ["root"], "others with uid 0"
