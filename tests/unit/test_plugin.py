@@ -81,3 +81,24 @@ def test_external_tests_that_are_independent_of_the_platform(
     (item,), _ = pytester.inline_genitems(*ARGUMENTS, *arguments)
     skip = item.get_closest_marker("skip")
     assert skip is None if reason is None else skip is not None and reason in skip.kwargs["reason"]
+
+
+IMAGE = b"\0" * 510 + b"\x55\xaa"
+SIMULATED = "--platform=tests.simulation.platform:Simulated"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "ERROR: file or directory not found: nowhere"),
+        (["-k", "("], "ERROR: Wrong expression passed to '-k': (: *"),
+    ],
+)
+def test_what_workers_cannot_collect_is_said(pytester: pytest.Pytester, arguments: list[str], says: str) -> None:
+    pytester.makepyfile(test_it="def test_it(): pass")
+    (pytester.path / "image.raw").write_bytes(IMAGE)
+    always = ("-p", "no:cacheprovider", "-n", "1", SIMULATED, "--image=image.raw", "--kola-cache=cache")
+    result = pytester.runpytest_subprocess(*always, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([says])
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
