@@ -28,7 +28,7 @@ from kola.terminal import image_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kola.matrix import Job
+    from kola.matrix import Cell, Job
     from kola.options import Settings
 
 HELP = "what is tested where and how often: jobs for a CI system, or run here"
@@ -107,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     if args.action == "status":
         return _status(Path(args.output), as_json=args.json)
-    jobs = _chosen(args)
+    jobs, source = _chosen(args)
     if args.action == "run":
-        return _run(args, jobs)
+        return _run(args, jobs, source)
     plain = [job.to_json(args.output) for job in jobs]
     if args.format == "github":
         if len(plain) > MOST_GITHUB:
@@ -122,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASSED
 
 
-def _chosen(args: argparse.Namespace) -> Sequence[Job]:
+def _chosen(args: argparse.Namespace) -> tuple[Sequence[Job], str]:
+    """Return the jobs, and the file that they are from."""
     given = vars(args)
     chosen: dict[str, Any] = {}
     if "policy" in given:
@@ -139,17 +140,16 @@ def _chosen(args: argparse.Namespace) -> Sequence[Job]:
     given = {**chosen, **given}
     if "image" in given:
         read = read.with_image(given["image"], given.get("stream", ()))
-    return read.jobs(
-        matrix.Choice(
-            cadence=matrix.Cadence(given["cadence"]) if "cadence" in given else None,
-            streams=given.get("stream", ()),
-            platforms=given.get("platform", ()),
-            arches=given.get("arch", ()),
-            suites=given.get("suite", ()),
-            jobs=given.get("job", ()),
-            required=given.get("required", False),
-        )
+    choice = matrix.Choice(
+        cadence=matrix.Cadence(given["cadence"]) if "cadence" in given else None,
+        streams=given.get("stream", ()),
+        platforms=given.get("platform", ()),
+        arches=given.get("arch", ()),
+        suites=given.get("suite", ()),
+        jobs=given.get("job", ()),
+        required=given.get("required", False),
     )
+    return read.jobs(choice), read.source
 
 
 def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
@@ -161,7 +161,7 @@ def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
         print("  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
+def _run(args: argparse.Namespace, jobs: Sequence[Job], source: str) -> int:
     settings = options.settings_of(vars(args), Path.cwd())
     share = _share(args.jobs, available_cores())
     with _writing(args.output), locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
@@ -171,7 +171,7 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
             folder,
             board,
             share,
-            subject=_Subjects(settings, board).of,
+            subject=_Subjects(settings, board, source).of,
             more=tuple(f"{flag}={value}" for name, flag in _FORWARDED.items() if (value := getattr(args, name))),
             environment={"KOLA_CACHE": str(settings.cache)},
             signed=bool(args.kola_sign_key),
@@ -206,10 +206,10 @@ def _share(jobs: int | None, cores: int) -> Share:
 
 
 class _Subjects:
-    """Says what a job tests; an image is looked at once."""
+    """Says what a job tests; an image is looked at once. ``source`` names the matrix in messages."""
 
-    def __init__(self, settings: Settings, board: Board) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, board: Board, source: str) -> None:
+        self._settings, self._source = settings, source
         self._progress = image_progress(board.say)
         self._identity = functools.cache(self._resolve)
 
@@ -217,16 +217,26 @@ class _Subjects:
         """Return it.
 
         Raises:
-            ConfigError: there is no such image or platform.
+            ConfigError: there is no such image, platform, option of it, or path of the suite.
         """
         cell = job.cell
-        cloud = None
-        if cell.runner is matrix.Runner.PYTEST:
-            platform = load_platform(cell.platform.driver)
-            cloud = images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        cloud = self._cloud(cell)
+        try:
+            tests = digest_of(cell.suite, Path.cwd())
+        except ConfigError as e:
+            raise ConfigError(f"{self._source}: {e}") from e
         start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
         image = self._identity(cell.stream.image, cell.arch, cloud)
-        return Subject(job.arguments, image, start, __version__, digest_of(cell.suite, Path.cwd()))
+        return Subject(job.arguments, image, start, __version__, tests)
+
+    def _cloud(self, cell: Cell) -> images.Cloud | None:
+        if cell.runner is not matrix.Runner.PYTEST:
+            return None
+        try:
+            platform = load_platform(cell.platform.driver)
+            return images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        except ConfigError as e:
+            raise ConfigError(f"{self._source}: [platforms.{cell.platform.name}]: {e}") from e
 
     def _resolve(self, reference: str, arch: str, cloud: images.Cloud | None) -> str:
         settings = self._settings
