@@ -188,7 +188,8 @@ def _oldest(args: argparse.Namespace) -> float:
     """Unix seconds: what ended before is too old for the policy, and is run again."""
     if "policy" not in vars(args):
         return 0.0
-    return time.time() - read_policy(Path(args.policy)).max_age_hours * 3600
+    policy, _ = read_policy(Path(args.policy))
+    return time.time() - policy.max_age_hours * 3600
 
 
 @contextlib.contextmanager

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
 
 from kola import matrix
 from kola.cli import main
+from kola.commands.matrix import _oldest as oldest
 from kola.errors import ConfigError
+from kola.gate.reading import read_policy
 from kola.matrix import Cadence, Choice
 from kola.options import OPTIONS
 
@@ -307,6 +311,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(
 def names_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     assert main(["matrix", *arguments, "--format=json"]) == 0
     return [job["name"] for job in json.loads(capsys.readouterr().out)["jobs"]]
+
+
+def test_what_is_too_old_for_the_policy_is_run_again(tmp_path: Path) -> None:
+    args = argparse.Namespace(policy=str(ROOT / "ci/gate-small.toml"))
+    policy, _ = read_policy(Path(args.policy))
+    assert time.time() - oldest(args) == pytest.approx(policy.max_age_hours * 3600, abs=60)
+    assert oldest(argparse.Namespace()) == 0
 
 
 def test_a_policy_chooses_what_the_gate_looks_at(capsys: pytest.CaptureFixture[str]) -> None:

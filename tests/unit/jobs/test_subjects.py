@@ -77,7 +77,7 @@ def test_a_rehearsed_cloud_boots_an_image_of_this_host(subjects: _Subjects, cell
         ({"platform": Platform("q", "qemu", ("colour=red",))}, r"m\.toml: \[platforms\.q\]: -P colour: unknown option"),
         (
             {"suite": Suite("s", ("tests", "no/such"))},
-            r"m\.toml: \[suites\.s\]: paths: no/such: no such file or folder",
+            r"m\.toml: \[suites\.s\]: paths: no/such: no such file",
         ),
         ({"suite": Suite("s", (), ("tests",))}, r"m\.toml: \[suites\.s\]: external: .*/tests has no folder tests/kola"),
     ],
