@@ -64,7 +64,8 @@ def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
-            pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
+            said = "; ".join([str(e), *getattr(e, "__notes__", ())])
+            pytest.exit(f"platform {settings.platform}: {said}", returncode=ExitCode.PROVIDER_ERROR)
         flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep, _teller(config)))
         recorder = Recorder(
             run.info,

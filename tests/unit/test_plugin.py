@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 ARGUMENTS = ("-p", "no:xdist", "-p", "no:cacheprovider", "-rs")
@@ -102,3 +104,29 @@ def test_what_workers_cannot_collect_is_said(pytester: pytest.Pytester, argument
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([says])
     assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
+def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is on a cloud without credentials."""
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{pytester.path}")
+    pytester.makepyfile(
+        closed="""
+        from kola.errors import ConfigError, PlatformError
+        from tests.simulation.platform import Simulated
+
+        class Closed(Simulated):
+            def prepare(self, image):
+                raise ConfigError("no credentials")
+
+            def sweep(self, scope):
+                raise PlatformError("find: no credentials")
+        """
+    )
+    (pytester.path / "image.raw").write_bytes(IMAGE)
+    result = pytester.runpytest_subprocess(
+        *ARGUMENTS, "--platform=closed:Closed", "--image=image.raw", "--kola-cache=cache"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.errlines == ["ERROR: no credentials", ""]
