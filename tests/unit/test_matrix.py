@@ -313,7 +313,7 @@ def names_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [job["name"] for job in json.loads(capsys.readouterr().out)["jobs"]]
 
 
-def test_what_is_too_old_for_the_policy_is_run_again(tmp_path: Path) -> None:
+def test_what_is_too_old_for_the_policy_is_run_again() -> None:
     args = argparse.Namespace(policy=str(ROOT / "ci/gate-small.toml"))
     policy, _ = read_policy(Path(args.policy))
     assert time.time() - oldest(args) == pytest.approx(policy.max_age_hours * 3600, abs=60)

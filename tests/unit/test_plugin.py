@@ -130,3 +130,29 @@ def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.errlines == ["ERROR: no credentials", ""]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- pattern: [", "ERROR: *deny.yaml: line 2, column *: not YAML: *"),
+        ("- pattern: x\n  nope: 1", "ERROR: *deny.yaml: *nope: unknown key*"),
+        ("- tracker: x", "ERROR: *deny.yaml: *pattern: required, but missing"),
+    ],
+)
+def test_a_bad_denylist_is_a_usage_error(pytester: pytest.Pytester, text: str, says: str) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    (pytester.path / "deny.yaml").write_text(text)
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "--denylist=deny.yaml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([says])
+    assert not result.stdout.lines
+
+
+def test_a_bad_denylist_of_a_project_is_one_too(pytester: pytest.Pytester) -> None:
+    project = pytester.mkdir("project")
+    (project / "tests/kola").mkdir(parents=True)
+    (project / "kola-denylist.yaml").write_text("x")
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "-E", "project")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *kola-denylist.yaml: line 1: expected a list of entries, found 'x'"])
