@@ -118,7 +118,7 @@ def test_check_journal_of_standard_input(capsys: pytest.CaptureFixture[str], mon
     ],
 )
 def test_check_console_wrongly(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-console", *arguments]) == 1
+    assert main(["check-console", *arguments]) == 4
     assert capsys.readouterr().err.startswith(says)
 
 
@@ -133,7 +133,7 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (shown["version"], shown["stream"], shown["distro"]) == ("42.20250901.3.0", "stable", "fcos")
     assert main(["image", "info", "--json", str(disk), *where]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == "qcow2"
-    assert main(["image", "info", "/nowhere", *where]) == 1
+    assert main(["image", "info", "/nowhere", *where]) == 4
     assert capsys.readouterr().err.startswith("ERROR: image /nowhere: no such file; accepted: testos")
 
 
@@ -156,7 +156,7 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_spawn_wrongly(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["spawn", "--kola-output", str(tmp_path), *arguments]) == 1
+    assert main(["spawn", "--kola-output", str(tmp_path), *arguments]) == 4
     err = capsys.readouterr().err
     assert err.startswith(says), err
     assert "Traceback" not in err

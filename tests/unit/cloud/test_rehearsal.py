@@ -155,7 +155,7 @@ def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KOLA_CACHE", str(tmp_path))
-    assert main(arguments) == 1
+    assert main(arguments) == 4
     error = capsys.readouterr().err
     assert error.startswith("ERROR: ")
     assert problem in error
