@@ -200,9 +200,11 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
         where: which stream, and how.
 
     Raises:
-        ConfigError: a folder cannot be read.
+        ConfigError: there is no such folder, or one cannot be read; that of the stream need not be there.
     """
     stream = where.stream
+    if not folder.is_dir():
+        raise ConfigError(f"--history {folder}: no such folder")
     here = folder / stream
     nothing = History(stream, cells=frozenset(cell.name for cell in where.cells), metadata=bool(where.builds))
     try:
