@@ -271,13 +271,17 @@ def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
     """Make settings of values.
 
     Args:
-        given: ini name of an option -> what the user gave; those that are not there have their default.
+        given: ini name of an option -> what the user gave; what is not there, or None, has its default.
         folder: that paths are relative to.
 
     Raises:
         ConfigError: a value that is not allowed; names the flag.
     """
     values = {option.ini: given.get(option.ini) for option in OPTIONS}
+    for option in OPTIONS:  # such as the value of a variable that is not set: else less would be tested than was meant
+        value = values[option.ini]
+        if value == "" or (option.multiple and "" in (value or ())):
+            raise ConfigError(f"{option.flag} '': expected {option.metavar}")
     keep = values["kola_keep_machines"] or "never"
     if keep not in KEEP:
         raise ConfigError(f"kola_keep_machines = {keep}: allowed: {', '.join(KEEP)}")
@@ -333,4 +337,4 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.ini)
-    return config.getini(option.ini) if given is None else given
+    return (config.getini(option.ini) or None) if given is None else given

@@ -139,6 +139,8 @@ def _chosen(args: argparse.Namespace) -> tuple[Sequence[Job], str]:
         read = matrix.read(Path(given.get("matrix", FILE)))
     given = {**chosen, **given}
     if "image" in given:
+        if not given["image"]:
+            raise ConfigError("--image '': expected IMAGE")
         read = read.with_image(given["image"], given.get("stream", ()))
     choice = matrix.Choice(
         cadence=matrix.Cadence(given["cadence"]) if "cadence" in given else None,

@@ -292,6 +292,8 @@ def test_a_build_takes_the_place_of_a_streams_image(file: str, capsys: pytest.Ca
 def test_an_image_is_of_one_stream(file: str, streams: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["matrix", file, *streams, "--image=x"]) == 4
     assert capsys.readouterr().err == "ERROR: --image x: of which stream? give one --stream\n"
+    assert main(["matrix", file, "--stream=stable", "--image="]) == 4
+    assert capsys.readouterr().err == "ERROR: --image '': expected IMAGE\n"
 
 
 def test_what_is_chosen_may_stand_before_run(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

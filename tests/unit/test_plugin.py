@@ -30,6 +30,24 @@ def test_without_a_platform_machine_tests_are_skipped(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["SKIPPED*needs a machine: give --platform=NAME (*qemu)"])
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--platform=", "--platform '': expected NAME"),
+        ("--image=", "--image '': expected IMAGE"),
+        ("-E=", "-E '': exp*"),
+    ],
+)
+def test_an_option_that_is_given_has_a_value(pytester: pytest.Pytester, option: str, says: str) -> None:
+    """An unset variable must not mean that nothing is tested. In the ini file it means that there is none."""
+    pytester.makeini("[pytest]\nkola_platform =\nkola_external =\n")
+    pytester.makepyfile("def test_it(): pass")
+    assert pytester.runpytest_inprocess(*ARGUMENTS).ret == 0
+    result = pytester.runpytest_subprocess(*ARGUMENTS, option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {says}"])
+
+
 def test_a_bad_marker_is_an_error_without_a_platform_too(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest
