@@ -90,7 +90,10 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", **once, help="only what this policy of 'kola gate' looks at: ci/gate.toml"
     )
     parser.add_argument(
-        "--cadence", choices=[*matrix.Cadence], **once, help="of this run; a rarer one includes the more frequent"
+        "--cadence",
+        choices=[each.value for each in matrix.Cadence],
+        **once,
+        help="of this run; a rarer one includes the more frequent",
     )
     parser.add_argument("--stream", metavar="NAME", **often, help="only of this stream; may be repeated")
     parser.add_argument("--platform", metavar="NAME", **often, help="only on this platform; may be repeated")

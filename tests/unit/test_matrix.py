@@ -296,6 +296,12 @@ def test_an_image_is_of_one_stream(file: str, streams: list[str], capsys: pytest
     assert capsys.readouterr().err == "ERROR: --image '': expected IMAGE\n"
 
 
+def test_a_cadence_that_is_none(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["matrix", file, "--cadence=daily"])
+    assert "'daily' (choose from 'build', 'nightly', 'weekly')" in capsys.readouterr().err
+
+
 def test_what_is_chosen_may_stand_before_run(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["matrix", file, "--stream=nowhere", "run", "--output", str(tmp_path / "out")]) == 4
     assert "ERROR: --stream nowhere: not in " in capsys.readouterr().err
