@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,12 @@ def test_list_from_elsewhere(tmp_path: Path) -> None:
 def test_list_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", str(tmp_path)]) == 0
     assert capsys.readouterr().err == "no tests here; give a path, or a project with -E\n"
+
+
+@pytest.mark.parametrize("arguments", [["--tag", "reboot"], ["-k", "nothing"]])
+def test_list_of_nothing_that_was_asked_for(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "-E", str(SAMPLE), *arguments]) == 0
+    assert re.fullmatch(r"none of \d+ tests is chosen by these arguments\n", capsys.readouterr().err)
 
 
 def test_check_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
