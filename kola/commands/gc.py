@@ -47,10 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
+    if args.run is not None and not re.fullmatch("[A-Za-z0-9]+", args.run):
+        raise ConfigError(f"--run '{args.run}': expected the id of a run, such as cd28c8b8")
     if args.kola_platform is not None:
         return _gc_cloud(args)
-    if args.older_than is not None:
-        raise ConfigError("--older-than: say on which cloud, with --platform")
+    for flag, value in (
+        ("--older-than", args.older_than),
+        ("-P", args.kola_platform_options),
+        ("--owner", args.kola_owner),
+        ("--arch", args.kola_arch),
+    ):
+        if value is not None:
+            raise ConfigError(f"{flag}: say on which cloud, with --platform; of this host all that was left goes")
     limits = optionvalues.clone_limits(args.clone_cache, args.clone_age)
     cache = optionvalues.cache_folder(args.kola_cache)
     runs = [run for run in list_runs(cache) if args.run in {None, run.run_id}]
@@ -80,6 +88,7 @@ def _gc_cloud(args: argparse.Namespace) -> int:
         folder = Path(name)
         context = RunContext("gc", settings.owner, "gc", folder, folder, settings.cache)
         platform = found(parse_options(found, settings.platform_options), settings.arch, context)
+        platform.identify()  # without credentials all that follows fails, less clearly
         if args.dry_run:
             lines = [f"{kind} {one}: would go" for kind, ones in platform.find(scope).items() for one in ones]
         else:
