@@ -48,8 +48,8 @@ def read_policy(path: Path) -> tuple[Policy, Matrix]:
     named |= {f"[streams.{name}]: promoted_from": source for name, source in policy.promoted_from.items()}
     for where, stream in sorted(named.items()):
         if stream not in known:
-            there = ", ".join(sorted(known))
-            raise ConfigError(f"{path}: {where}: {stream} is in no cell of {cells.source}; there: {there}")
+            allowed = ", ".join(sorted(known))
+            raise ConfigError(f"{path}: {where}: {stream} is in no cell of {cells.source}; there: {allowed}")
     chosen = {
         "platforms": (policy.platforms, {cell.platform.name for cell in cells.cells}),
         "suites": (policy.suites, {cell.suite.name for cell in cells.cells}),
