@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kola import options, optionvalues
 from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.cloud.platform import CloudPlatform
-from kola.errors import ConfigError, KolaError
+from kola.errors import ConfigError, KolaError, PlatformError
 from kola.platform import RunContext, Scope, load_platform, parse_options
 from kola.results import ExitCode
 from kola.runs import RunRecord, RunState, collect_run, list_runs
@@ -88,11 +88,14 @@ def _gc_cloud(args: argparse.Namespace) -> int:
         folder = Path(name)
         context = RunContext("gc", settings.owner, "gc", folder, folder, settings.cache)
         platform = found(parse_options(found, settings.platform_options), settings.arch, context)
-        platform.identify()  # without credentials all that follows fails, less clearly
-        if args.dry_run:
-            lines = [f"{kind} {one}: would go" for kind, ones in platform.find(scope).items() for one in ones]
-        else:
-            lines = [f"removed {line}" for line in platform.sweep(scope)]
+        try:
+            if args.dry_run:
+                lines = [f"{kind} {one}: would go" for kind, ones in platform.find(scope).items() for one in ones]
+            else:
+                lines = [f"removed {line}" for line in platform.sweep(scope)]
+        except PlatformError:
+            platform.identify()  # says it more clearly if it is the credentials; not before: it wants more than a sweep
+            raise
     print("\n".join(lines or [f"nothing of {settings.owner} to clean up on {args.kola_platform}"]))
     return ExitCode.PASSED
 
