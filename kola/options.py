@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kola.arch import Arch, get_arch, host_arch
@@ -54,7 +54,12 @@ class Option:
 
 
 OPTIONS = (
-    Option("--platform", "kola_platform", "boot machines on this platform: qemu, aws, or package.module:Class", "NAME"),
+    Option(
+        "--platform",
+        "kola_platform",
+        "boot machines on this platform: aws, azure, gcp, qemu, or package.module:Class",
+        "NAME",
+    ),
     Option("--arch", "kola_arch", "architecture of the machines (default: this host's)", "ARCH"),
     Option(
         "--image",
@@ -222,6 +227,8 @@ class Settings:
     suite: str = ""
     sign_key: str = ""
     sign_public_key: Path | None = None
+    ini: Path | None = None
+    """pytest's configuration file, if it has found one."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -264,7 +271,8 @@ def settings(config: pytest.Config) -> Settings:
     Raises:
         ConfigError: a value that is not allowed; names the flag.
     """
-    return settings_of({option.ini: _value(config, option) for option in OPTIONS}, config.invocation_params.dir)
+    made = settings_of({option.ini: _value(config, option) for option in OPTIONS}, config.invocation_params.dir)
+    return replace(made, ini=config.inipath)
 
 
 def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:

@@ -48,6 +48,14 @@ def test_an_option_that_is_given_has_a_value(pytester: pytest.Pytester, option: 
     result.stderr.fnmatch_lines([f"ERROR: {says}"])
 
 
+def test_without_an_image_the_ini_file_is_named(pytester: pytest.Pytester) -> None:
+    """It may be another one than the user thinks: pytest takes the value behind '--option VALUE' for a test, too."""
+    ini = pytester.makeini("[pytest]\n")
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "--platform=tests.simulation.platform:Simulated")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: no image: give --image (pytest: or kola_image in {ini}): testos*"])
+
+
 def test_a_bad_marker_is_an_error_without_a_platform_too(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import pytest
