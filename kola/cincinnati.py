@@ -11,8 +11,9 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from kola.document import Document
 from kola.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -133,21 +134,29 @@ def parse_graph(text: bytes, source: str) -> Graph:
     Raises:
         ConfigError: it is none.
     """
-    try:
-        data = json.loads(text)
-        nodes = tuple(_read_node(node) for node in data["nodes"])
-        edges = tuple(Edge(int(start), int(end)) for start, end in data["edges"])
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ConfigError(f"{source}: no update graph: {e!r}") from e
+    document = Document.parse(text, source)
+    nodes = tuple(_read_node(node) for node in document.need("nodes").items())
+    edges = tuple(_read_edge(edge) for edge in document.need("edges").items())
     if any(not 0 <= end < len(nodes) for edge in edges for end in edge):
         raise ConfigError(f"{source}: no update graph: an edge of a node that is not there")
     return Graph(nodes, edges)
 
 
-def _read_node(node: Mapping[str, Any]) -> Node:
-    metadata = {str(key): str(value) for key, value in node["metadata"].items()}
-    int(metadata[AGE_INDEX])
-    return Node(str(node["version"]), str(node["payload"]), metadata)
+def _read_node(node: Document) -> Node:
+    found = node.need("metadata")
+    metadata = {key: str(value) for key, value in found.of(dict, "an object").value.items()}
+    if not found.text(AGE_INDEX).isdecimal():
+        raise ConfigError(
+            f"{found.source}: {found.path}: {AGE_INDEX}: expected a number, found '{metadata[AGE_INDEX]}'"
+        )
+    return Node(node.text("version"), node.text("payload"), metadata)
+
+
+def _read_edge(edge: Document) -> Edge:
+    ends = [end.of(int, "the number of a node").value for end in edge.items()]
+    if len(ends) != len(Edge._fields):
+        raise ConfigError(f"{edge.source}: {edge.path}: expected two numbers of nodes")
+    return Edge(*ends)
 
 
 def graph_of(releases: Iterable[Release], *, oci: bool) -> Graph:

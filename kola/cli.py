@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from kola import __version__
-from kola.errors import KolaError
+from kola.arguments import Parser
+from kola.errors import ConfigError, KolaError
 from kola.results import ExitCode
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="kola", description="What is not a test run. Test runs are: pytest --platform=NAME"
-    )
+    parser = Parser(prog="kola", description="What is not a test run. Test runs are: pytest --platform=NAME")
     parser.add_argument("--version", action="version", version=f"kola {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     modules = {name: importlib.import_module(f"kola.commands.{module}") for name, module in COMMANDS.items()}
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(modules[args.command].run(args))
     except KolaError as e:
-        print(f"ERROR: {e}", file=sys.stderr)
-        return ExitCode.FAILED
+        print("\n".join([f"ERROR: {e}", *getattr(e, "__notes__", ())]), file=sys.stderr)
+        return ExitCode.USAGE_ERROR if isinstance(e, ConfigError) else ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

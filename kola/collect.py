@@ -209,8 +209,8 @@ def _rule(item: pytest.Item, denylist: Denylist) -> bool:
     return not ruling.skip
 
 
-def read_denylist(files: Iterable[Path], target: Target, stream: str) -> Denylist:
-    """Read what holds for a target today.
+def read_denylists(files: Iterable[Path]) -> tuple[Entry, ...]:
+    """Read denylists.
 
     Raises:
         ConfigError: a file cannot be read, or is none in that format.
@@ -221,6 +221,11 @@ def read_denylist(files: Iterable[Path], target: Target, stream: str) -> Denylis
             entries += parse_denylist(path.read_bytes(), str(path))
         except OSError as e:
             raise ConfigError(f"{path}: {e.strerror}") from e
+    return tuple(entries)
+
+
+def denylist_for(entries: Iterable[Entry], target: Target, stream: str) -> Denylist:
+    """Return what holds for a target today."""
     today = datetime.now(UTC).date()
     return Denylist.of(entries, stream=stream, arch=target.arch, platform=target.platform, today=today)
 

@@ -117,7 +117,10 @@ class _Broken(Exception):
 def _opened(url: str, headers: dict[str, str]) -> Iterator[http.client.HTTPResponse]:
     if not url.startswith(("https://", "http://")):
         raise ConfigError(f"'{url}' is no URL of http or https")
-    request = urllib.request.Request(url, headers={"User-Agent": f"kola/{__version__}", **headers})  # noqa: S310
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": f"kola/{__version__}", **headers})  # noqa: S310
+    except ValueError as e:
+        raise ConfigError(f"'{url}' is no URL: {e}") from e
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as response:  # noqa: S310 - only http and https
             yield response
@@ -128,6 +131,8 @@ def _opened(url: str, headers: dict[str, str]) -> Iterator[http.client.HTTPRespo
         if e.code == _NOT_SATISFIABLE:
             raise
         raise ConfigError(f"{url}: {e.code} {e.reason}") from e
+    except (http.client.InvalidURL, UnicodeError) as e:  # of the address, which no other try makes better
+        raise ConfigError(f"'{url}' is no URL: {e}") from e
     except (urllib.error.URLError, http.client.HTTPException, OSError) as e:
         raise _Broken(str(getattr(e, "reason", "")) or str(e) or type(e).__name__) from e
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,8 @@ def open_run(config: pytest.Config, settings: Settings) -> MachineHooks:
         except ConfigError as e:
             raise pytest.UsageError(str(e)) from e
         except PlatformError as e:
-            pytest.exit(f"platform {settings.platform}: {e}", returncode=ExitCode.PROVIDER_ERROR)
+            said = "; ".join([str(e), *getattr(e, "__notes__", ())])
+            pytest.exit(f"platform {settings.platform}: {said}", returncode=ExitCode.PROVIDER_ERROR)
         flight = stack.enter_context(Flight(run.info, run.platform, run.reaper.keep, _teller(config)))
         recorder = Recorder(
             run.info,
@@ -206,9 +208,10 @@ class MachineHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any) -> None:
         """Take what a worker collected: the selected tests, or what is wrong with their markers."""
-        if self.recorder is None:
+        path = _plan_path(self.info, node.gateway.id)
+        if self.recorder is None or not path.exists():  # without one: the worker's own error is on its way
             return
-        plan = Plan.read(_plan_path(self.info, node.gateway.id))
+        plan = Plan.read(path)
         if plan.errors:
             raise pytest.UsageError("\n".join(plan.errors))
         self.recorder.plan(plan.tests, plan.deselected)
@@ -251,6 +254,13 @@ class MachineHooks:
             self.recorder.plan(plan.tests, plan.deselected)
         else:
             plan.write(_plan_path(self.info, self.worker))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self) -> None:
+        """Hand over what the user did wrong: a worker says here, before it fails, that it has collected nothing."""
+        error = sys.exception()
+        if self.recorder is None and isinstance(error, pytest.UsageError):
+            Plan(errors=[str(line) for line in error.args]).write(_plan_path(self.info, self.worker))
 
     # -- one test ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from kola.arch import Arch, get_arch, host_arch
@@ -54,7 +54,12 @@ class Option:
 
 
 OPTIONS = (
-    Option("--platform", "kola_platform", "boot machines on this platform: qemu, aws, or package.module:Class", "NAME"),
+    Option(
+        "--platform",
+        "kola_platform",
+        "boot machines on this platform: aws, azure, gcp, qemu, or package.module:Class",
+        "NAME",
+    ),
     Option("--arch", "kola_arch", "architecture of the machines (default: this host's)", "ARCH"),
     Option(
         "--image",
@@ -222,6 +227,8 @@ class Settings:
     suite: str = ""
     sign_key: str = ""
     sign_public_key: Path | None = None
+    ini: Path | None = None
+    """pytest's configuration file, if it has found one."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -264,20 +271,25 @@ def settings(config: pytest.Config) -> Settings:
     Raises:
         ConfigError: a value that is not allowed; names the flag.
     """
-    return settings_of({option.ini: _value(config, option) for option in OPTIONS}, config.invocation_params.dir)
+    made = settings_of({option.ini: _value(config, option) for option in OPTIONS}, config.invocation_params.dir)
+    return replace(made, ini=config.inipath)
 
 
 def settings_of(given: Mapping[str, Any], folder: Path) -> Settings:
     """Make settings of values.
 
     Args:
-        given: ini name of an option -> what the user gave; those that are not there have their default.
+        given: ini name of an option -> what the user gave; what is not there, or None, has its default.
         folder: that paths are relative to.
 
     Raises:
         ConfigError: a value that is not allowed; names the flag.
     """
     values = {option.ini: given.get(option.ini) for option in OPTIONS}
+    for option in OPTIONS:  # such as the value of a variable that is not set: else less would be tested than was meant
+        value = values[option.ini]
+        if value == "" or (option.multiple and "" in (value or ())):
+            raise ConfigError(f"{option.flag} '': expected {option.metavar}")
     keep = values["kola_keep_machines"] or "never"
     if keep not in KEEP:
         raise ConfigError(f"kola_keep_machines = {keep}: allowed: {', '.join(KEEP)}")
@@ -333,4 +345,4 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 def _value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.ini)
-    return config.getini(option.ini) if given is None else given
+    return (config.getini(option.ini) or None) if given is None else given

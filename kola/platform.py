@@ -342,9 +342,11 @@ def _options_file(pair: str) -> Mapping[str, Any]:
     if path.suffix != ".toml":
         raise ConfigError(f"-P {pair}: expected key=value or a .toml file")
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_bytes().decode())
     except OSError as e:
         raise ConfigError(f"-P {pair}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"-P {pair}: byte {e.start} is not UTF-8") from e
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"-P {pair}: {e}") from e
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kola import hookspecs, options, parallel, terminal
-from kola.collect import FOUND, ExternalTests, read_denylist
+from kola.collect import FOUND, ExternalTests, denylist_for, read_denylists
 from kola.errors import ConfigError, KolaError, PlatformError
 from kola.fixtures import WARN
 from kola.preparation import prepare, target_of
@@ -76,6 +76,7 @@ class KolaPlugin:
         self.config = config
         self.settings = options.settings(config)
         self.external = ExternalTests(config, self.settings.external, self.settings.choice, self.settings.multiply)
+        self._denied = read_denylists([*self.settings.denylists, *self.external.denylists])
         self.machines: MachineHooks | None = None
 
     @property
@@ -138,9 +139,8 @@ class KolaPlugin:
             raise pytest.UsageError("\n".join(errors))
 
     def _denylist(self) -> Denylist:
-        files = [*self.settings.denylists, *self.external.denylists]
         stream = self.settings.denylist_stream or (self.info.image.stream if self.info is not None else "")
-        return read_denylist(files, target_of(self.settings, self.info), stream)
+        return denylist_for(self._denied, target_of(self.settings, self.info), stream)
 
     # -- what came out -----------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from kola.errors import ConfigError, PlatformError, WaitTimeout
+from kola.errors import ConfigError, KolaError, PlatformError, WaitTimeout
 from kola.process import ProcessId
 from kola.runs import RunRecord, clear_run, read_record, write_record
 from kola.wait import wait_until
@@ -150,7 +150,12 @@ class Reaper:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except KolaError as e:
+            if value is None:
+                raise
+            value.add_note(f"cleaning up: {e}")  # what ended the run is to be heard, not what came of that
 
     def keep(self, names: Iterable[str], ttl: float = KEEP_S) -> None:
         """Keep machines when the run ends, as ``Attachment.keep``."""

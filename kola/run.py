@@ -157,7 +157,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
     platform_class = load_platform(settings.platform)
     options = parse_options(platform_class, settings.platform_options)
     if settings.image is None:
-        raise ConfigError(f"no image: give --image (pytest: or kola_image in the ini file): {images.FORMS}")
+        ini = settings.ini or "the ini file"
+        raise ConfigError(f"no image: give --image (pytest: or kola_image in {ini}): {images.FORMS}")
     where: dict[str, Any] = {
         "cache": settings.cache, "arch": settings.arch, "progress": progress, "sources": settings.sources,
         "cloud": images.Cloud.of(platform_class, options),

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kola.arguments import Parser
 from kola.errors import ConfigError, WaitTimeout
 from kola.jobs.process import Interrupts
 from kola.results import ExitCode
@@ -34,12 +35,12 @@ FULL_SECONDS = 4 * 3600.0
 _DESCRIPTION = """Whether the suites find what they are there for: each fault of ci/faults is put into the system, and
 the suites that should find it run, with a fixed smoke set. What is done and has not changed since is not done again."""
 _EPILOG = """exit codes: 0 all caught and named right, nothing broken that had to stay green, no false alarm; 1 not so;
-75 something has no result and is to be run again; 130 interrupted. docs/trust.md says more."""
+75 something has no result and is to be run again; 4 usage; 130 interrupted. docs/trust.md says more."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="ci/trust", description=_DESCRIPTION, epilog=_EPILOG)
+    parser = Parser(prog="ci/trust", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("--fault", metavar="NAME", action="append", default=[], help="only this one, also if it is done; repeatable")
     add("--keep-stale", action="store_true", help="do not run again what is done but for a change since")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,13 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
-    try:
-        verdict = _judge(args)
-        verdict = replace(verdict, notes=(*verdict.notes, *args.note))
-        _show(verdict, args)
-    except ConfigError as e:
-        print(f"ERROR: {e}", file=sys.stderr)
-        return ExitCode.USAGE_ERROR
+    verdict = _judge(args)
+    verdict = replace(verdict, notes=(*verdict.notes, *args.note))
+    _show(verdict, args)
     return ExitCode.PASSED if verdict.release else ExitCode.FAILED
 
 

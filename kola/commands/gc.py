@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kola import options, optionvalues
 from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.cloud.platform import CloudPlatform
-from kola.errors import ConfigError, KolaError
+from kola.errors import ConfigError, KolaError, PlatformError
 from kola.platform import RunContext, Scope, load_platform, parse_options
 from kola.results import ExitCode
 from kola.runs import RunRecord, RunState, collect_run, list_runs
@@ -47,10 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
+    if args.run is not None and not re.fullmatch("[A-Za-z0-9]+", args.run):
+        raise ConfigError(f"--run '{args.run}': expected the id of a run, such as cd28c8b8")
     if args.kola_platform is not None:
         return _gc_cloud(args)
-    if args.older_than is not None:
-        raise ConfigError("--older-than: say on which cloud, with --platform")
+    for flag, value in (
+        ("--older-than", args.older_than),
+        ("-P", args.kola_platform_options),
+        ("--owner", args.kola_owner),
+        ("--arch", args.kola_arch),
+    ):
+        if value is not None:
+            raise ConfigError(f"{flag}: say on which cloud, with --platform; of this host all that was left goes")
     limits = optionvalues.clone_limits(args.clone_cache, args.clone_age)
     cache = optionvalues.cache_folder(args.kola_cache)
     runs = [run for run in list_runs(cache) if args.run in {None, run.run_id}]
@@ -80,10 +88,14 @@ def _gc_cloud(args: argparse.Namespace) -> int:
         folder = Path(name)
         context = RunContext("gc", settings.owner, "gc", folder, folder, settings.cache)
         platform = found(parse_options(found, settings.platform_options), settings.arch, context)
-        if args.dry_run:
-            lines = [f"{kind} {one}: would go" for kind, ones in platform.find(scope).items() for one in ones]
-        else:
-            lines = [f"removed {line}" for line in platform.sweep(scope)]
+        try:
+            if args.dry_run:
+                lines = [f"{kind} {one}: would go" for kind, ones in platform.find(scope).items() for one in ones]
+            else:
+                lines = [f"removed {line}" for line in platform.sweep(scope)]
+        except PlatformError:
+            platform.identify()  # says it more clearly if it is the credentials; not before: it wants more than a sweep
+            raise
     print("\n".join(lines or [f"nothing of {settings.owner} to clean up on {args.kola_platform}"]))
     return ExitCode.PASSED
 

@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"ERROR: {usage[1]}" if usage else (wrong.getvalue() or said.getvalue()).rstrip(), file=sys.stderr)
         return int(code)
     if not listing.rows:
-        print("no tests here; give a path, or a project with -E", file=sys.stderr)
+        none = "no tests here; give a path, or a project with -E"
+        out = listing.deselected
+        print(f"none of {out} tests is chosen by these arguments" if out else none, file=sys.stderr)
     if args.json:
         print(json.dumps(listing.rows, indent=1))
         return ExitCode.PASSED
@@ -77,6 +79,11 @@ class Listing:
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.deselected = 0
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count what the user did not choose."""
+        self.deselected += len(items)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take the tests that are left when all that the user said is applied."""

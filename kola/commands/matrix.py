@@ -28,7 +28,7 @@ from kola.terminal import image_progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kola.matrix import Job
+    from kola.matrix import Cell, Job
     from kola.options import Settings
 
 HELP = "what is tested where and how often: jobs for a CI system, or run here"
@@ -90,7 +90,10 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", **once, help="only what this policy of 'kola gate' looks at: ci/gate.toml"
     )
     parser.add_argument(
-        "--cadence", choices=[*matrix.Cadence], **once, help="of this run; a rarer one includes the more frequent"
+        "--cadence",
+        choices=[each.value for each in matrix.Cadence],
+        **once,
+        help="of this run; a rarer one includes the more frequent",
     )
     parser.add_argument("--stream", metavar="NAME", **often, help="only of this stream; may be repeated")
     parser.add_argument("--platform", metavar="NAME", **often, help="only on this platform; may be repeated")
@@ -107,9 +110,9 @@ def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
     if args.action == "status":
         return _status(Path(args.output), as_json=args.json)
-    jobs = _chosen(args)
+    jobs, source = _chosen(args)
     if args.action == "run":
-        return _run(args, jobs)
+        return _run(args, jobs, source)
     plain = [job.to_json(args.output) for job in jobs]
     if args.format == "github":
         if len(plain) > MOST_GITHUB:
@@ -122,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.PASSED
 
 
-def _chosen(args: argparse.Namespace) -> Sequence[Job]:
+def _chosen(args: argparse.Namespace) -> tuple[Sequence[Job], str]:
+    """Return the jobs, and the file that they are from."""
     given = vars(args)
     chosen: dict[str, Any] = {}
     if "policy" in given:
@@ -138,18 +142,19 @@ def _chosen(args: argparse.Namespace) -> Sequence[Job]:
         read = matrix.read(Path(given.get("matrix", FILE)))
     given = {**chosen, **given}
     if "image" in given:
+        if not given["image"]:
+            raise ConfigError("--image '': expected IMAGE")
         read = read.with_image(given["image"], given.get("stream", ()))
-    return read.jobs(
-        matrix.Choice(
-            cadence=matrix.Cadence(given["cadence"]) if "cadence" in given else None,
-            streams=given.get("stream", ()),
-            platforms=given.get("platform", ()),
-            arches=given.get("arch", ()),
-            suites=given.get("suite", ()),
-            jobs=given.get("job", ()),
-            required=given.get("required", False),
-        )
+    choice = matrix.Choice(
+        cadence=matrix.Cadence(given["cadence"]) if "cadence" in given else None,
+        streams=given.get("stream", ()),
+        platforms=given.get("platform", ()),
+        arches=given.get("arch", ()),
+        suites=given.get("suite", ()),
+        jobs=given.get("job", ()),
+        required=given.get("required", False),
     )
+    return read.jobs(choice), read.source
 
 
 def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
@@ -161,7 +166,7 @@ def _print_table(jobs: Sequence[dict[str, Any]]) -> None:
         print("  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
+def _run(args: argparse.Namespace, jobs: Sequence[Job], source: str) -> int:
     settings = options.settings_of(vars(args), Path.cwd())
     share = _share(args.jobs, available_cores())
     with _writing(args.output), locked(Path(args.output), functools.partial(print, file=sys.stderr)) as folder:
@@ -171,7 +176,7 @@ def _run(args: argparse.Namespace, jobs: Sequence[Job]) -> int:
             folder,
             board,
             share,
-            subject=_Subjects(settings, board).of,
+            subject=_Subjects(settings, board, source).of,
             more=tuple(f"{flag}={value}" for name, flag in _FORWARDED.items() if (value := getattr(args, name))),
             environment={"KOLA_CACHE": str(settings.cache)},
             signed=bool(args.kola_sign_key),
@@ -188,7 +193,8 @@ def _oldest(args: argparse.Namespace) -> float:
     """Unix seconds: what ended before is too old for the policy, and is run again."""
     if "policy" not in vars(args):
         return 0.0
-    return time.time() - read_policy(Path(args.policy)).max_age_hours * 3600
+    policy, _ = read_policy(Path(args.policy))
+    return time.time() - policy.max_age_hours * 3600
 
 
 @contextlib.contextmanager
@@ -206,10 +212,10 @@ def _share(jobs: int | None, cores: int) -> Share:
 
 
 class _Subjects:
-    """Says what a job tests; an image is looked at once."""
+    """Says what a job tests; an image is looked at once. ``source`` names the matrix in messages."""
 
-    def __init__(self, settings: Settings, board: Board) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, board: Board, source: str) -> None:
+        self._settings, self._source = settings, source
         self._progress = image_progress(board.say)
         self._identity = functools.cache(self._resolve)
 
@@ -217,16 +223,26 @@ class _Subjects:
         """Return it.
 
         Raises:
-            ConfigError: there is no such image or platform.
+            ConfigError: there is no such image, platform, option of it, or path of the suite.
         """
         cell = job.cell
-        cloud = None
-        if cell.runner is matrix.Runner.PYTEST:
-            platform = load_platform(cell.platform.driver)
-            cloud = images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        cloud = self._cloud(cell)
+        try:
+            tests = digest_of(cell.suite, Path.cwd())
+        except ConfigError as e:
+            raise ConfigError(f"{self._source}: {e}") from e
         start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
         image = self._identity(cell.stream.image, cell.arch, cloud)
-        return Subject(job.arguments, image, start, __version__, digest_of(cell.suite, Path.cwd()))
+        return Subject(job.arguments, image, start, __version__, tests)
+
+    def _cloud(self, cell: Cell) -> images.Cloud | None:
+        if cell.runner is not matrix.Runner.PYTEST:
+            return None
+        try:
+            platform = load_platform(cell.platform.driver)
+            return images.Cloud.of(platform, parse_options(platform, cell.platform.options))
+        except ConfigError as e:
+            raise ConfigError(f"{self._source}: [platforms.{cell.platform.name}]: {e}") from e
 
     def _resolve(self, reference: str, arch: str, cloud: images.Cloud | None) -> str:
         settings = self._settings

@@ -44,10 +44,12 @@ def read_policy(path: Path) -> tuple[Policy, Matrix]:
     policy = parse_policy(_text(path), str(path))
     cells = matrix.read(path.parent / policy.matrix)
     known = {cell.stream.name for cell in cells.cells}
-    named = [*policy.promoted_from, *policy.promoted_from.values(), *sorted(policy.young), *policy.image_streams]
-    for stream in dict.fromkeys(named):
+    named = {f"[streams.{name}]": name for name in (*policy.promoted_from, *policy.young, *policy.image_streams)}
+    named |= {f"[streams.{name}]: promoted_from": source for name, source in policy.promoted_from.items()}
+    for where, stream in sorted(named.items()):
         if stream not in known:
-            raise ConfigError(f"{path}: [streams]: {stream} is in no cell of {cells.source}")
+            allowed = ", ".join(sorted(known))
+            raise ConfigError(f"{path}: {where}: {stream} is in no cell of {cells.source}; there: {allowed}")
     chosen = {
         "platforms": (policy.platforms, {cell.platform.name for cell in cells.cells}),
         "suites": (policy.suites, {cell.suite.name for cell in cells.cells}),
@@ -82,7 +84,12 @@ def read_keys(path: Path, policy: Policy, more: Iterable[Path]) -> Keys:
     files = [*(path.parent / key for key in policy.keys), *more]
     if not files:
         raise ConfigError(f"{path}: [results]: keys: there are none, and no --key: no results could be believed")
-    return load_keys(files, policy.signatures)
+    found = load_keys(files)
+    if policy.signatures > (most := len(found.keys)):
+        raise ConfigError(
+            f"{path}: [results]: signatures: {policy.signatures}; allowed with the keys given: 1 to {most}"
+        )
+    return replace(found, threshold=policy.signatures)
 
 
 def read_evidence(folder: Path, keys: Keys) -> dict[str, Evidence]:
@@ -200,9 +207,11 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
         where: which stream, and how.
 
     Raises:
-        ConfigError: a folder cannot be read.
+        ConfigError: there is no such folder, or one cannot be read; that of the stream need not be there.
     """
     stream = where.stream
+    if not folder.is_dir():
+        raise ConfigError(f"--history {folder}: no such folder")
     here = folder / stream
     nothing = History(stream, cells=frozenset(cell.name for cell in where.cells), metadata=bool(where.builds))
     try:

@@ -97,8 +97,8 @@ def _waiver(table: Table, today: dt.date, most_days: int) -> Waiver:
     expires = table.data.get("expires")
     if not isinstance(expires, dt.date) or isinstance(expires, dt.datetime):
         raise table.wrong("expires", "a date such as 2030-12-31, without quotes")
-    if expires > today + dt.timedelta(days=most_days):
-        raise table.wrong("expires", f"a day within {most_days} days from now (waiver_days of the policy)")
+    if expires > (last := today + dt.timedelta(days=most_days)):
+        raise table.wrong("expires", f"a day up to {last} ({most_days} days from now: waiver_days of the policy)")
     return Waiver(code, **texts, expires=expires)
 
 

@@ -35,13 +35,20 @@ def digest_of(suite: Suite, root: Path) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{os.path.relpath(path, root)} {content}\n".encode(errors="surrogateescape"))
     except OSError as e:
-        raise ConfigError(f"suite {suite.name}: {e.filename}: {e.strerror}") from e
+        raise ConfigError(f"[suites.{suite.name}]: {e.filename}: {e.strerror}") from e
     return digest.hexdigest()
 
 
 def _files(suite: Suite, root: Path) -> Iterator[Path]:
     given = [root / path.partition("::")[0] for path in suite.paths]
-    given += [tree.tests_of(root / path) for path in suite.external]
+    for path in given:
+        if not path.exists():
+            shown = os.path.relpath(path, root)
+            raise ConfigError(f"[suites.{suite.name}]: paths: {shown}: no such file or folder")
+    try:
+        given += [tree.tests_of(root / path) for path in suite.external]
+    except ConfigError as e:
+        raise ConfigError(f"[suites.{suite.name}]: external: {e}") from e
     for path in given:
         yield from (file for file in (path, *path.rglob("*")) if file.is_file() and not set(file.parts) & {*_LEFT_OUT})
     folders = {root, *(parent for path in given for parent in path.parents if parent.is_relative_to(root))}

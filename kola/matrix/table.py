@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ class Table:
 
     def wrong(self, key: str, expected: str) -> ConfigError:
         """Return the error for a value."""
-        found = repr(self.data[key]) if key in self.data else "nothing"
+        value = self.data.get(key)
+        found = "nothing" if key not in self.data else str(value) if isinstance(value, dt.date) else repr(value)
         return ConfigError(f"{self.where}: {key}: expected {expected}, found {found}")
 
     def names(self) -> list[str]:

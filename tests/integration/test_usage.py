@@ -57,7 +57,7 @@ def test_missing_image(kola_pytest: Start) -> None:
 def test_no_image_at_all(kola_pytest: Start, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     line = refused(kola_pytest(files={"test_it.py": PASSING}))
-    assert line.startswith("no image: give --image (pytest: or kola_image in the ini file): testos")
+    assert line.startswith(f"no image: give --image (pytest: or kola_image in {tmp_path / 'pytest.ini'}): testos")
     assert "testos" in line
 
 

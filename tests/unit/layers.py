@@ -11,6 +11,7 @@ LAYERS = {
     # Know nothing of a platform; also the drivers build on these.
     "": LEAVES,
     "arch": LEAVES,
+    "arguments": LEAVES,
     "budget": LEAVES,
     "butane": LEAVES,
     "cgroup": LEAVES,

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 
-from kola.cincinnati import Release, Rollout, graph_of, wariness_of
+from kola.cincinnati import Release, Rollout, graph_of, parse_graph, wariness_of
 from kola.errors import ConfigError
 from tests.unit.zincati import decode_graph
 
@@ -47,6 +47,29 @@ def test_nothing_leads_away_from_a_dead_end() -> None:
     dead = Release("2", "commit-2", deadend="https://example.com/why")
     assert edges(plain("1"), dead, rolled("3")) == [("1", "3")]
     assert edges(plain("1"), Release("2", "c2", deadend="", barrier=""), rolled("3")) == [("1", "2")]
+
+
+NODE = {"version": "1", "payload": "c", "metadata": {"org.fedoraproject.coreos.releases.age_index": "0"}}
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({}, "g.json: no 'nodes'; there is: nothing"),
+        ({"nodes": {}, "edges": []}, "g.json: nodes: expected a list"),
+        ({"nodes": [3], "edges": []}, "g.json: nodes[0]: expected an object"),
+        ({"nodes": [{**NODE, "metadata": {}}]}, "g.json: nodes[0].metadata: no 'org.fedoraproject.coreos.releases.age"),
+        ({"nodes": [{**NODE, "payload": 3}]}, "g.json: nodes[0].payload: expected a string"),
+        ({"nodes": [NODE]}, "g.json: no 'edges'; there is: nodes"),
+        ({"nodes": [NODE], "edges": [[0]]}, "g.json: edges[0]: expected two numbers of nodes"),
+        ({"nodes": [NODE], "edges": [["0", 0]]}, "g.json: edges[0][0]: expected the number of a node"),
+        ({"nodes": [NODE], "edges": [[0, 1]]}, "g.json: no update graph: an edge of a node that is not there"),
+    ],
+)
+def test_what_is_no_graph_says_where(graph: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_graph(json.dumps(graph).encode(), "g.json")
+    assert str(caught.value).startswith(message)
 
 
 def test_the_two_graphs_hold_the_releases_that_they_can_name() -> None:

@@ -50,14 +50,25 @@ def test_gc_of_one_run_leaves_saved_machines_alone(cache: CloneCache) -> None:
     assert cache.count() == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["gate"], ["matrix", "run"], ["gc", "--clone-age", "x"], ["nope"], ["spawn", "--keep-machines", "sometimes"]],
+)
+def test_a_wrong_question_is_no_interrupted_run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 4
+    assert capsys.readouterr().err.splitlines()[-1].startswith("kola")
+
+
 @pytest.mark.parametrize("size", ["many", "-1", "inf", "nan"])
 def test_a_bad_size_is_one_line(size: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["gc", f"--clone-cache={size}"]) == 1
+    assert main(["gc", f"--clone-cache={size}"]) == 4
     assert capsys.readouterr().err == f"ERROR: --clone-cache '{size}': expected a number of GiB, 0 or more\n"
 
 
 @pytest.mark.parametrize("age", ["-1.0", "nan"])
 def test_a_bad_age_removes_nothing(cache: CloneCache, age: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["gc", f"--clone-age={age}", "--kola-cache", str(cache.folder.parent)]) == 1
+    assert main(["gc", f"--clone-age={age}", "--kola-cache", str(cache.folder.parent)]) == 4
     assert capsys.readouterr().err == f"ERROR: --clone-age {age}: expected a number of days, 0 or more\n"
     assert cache.count() == 2

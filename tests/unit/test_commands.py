@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,12 @@ def test_list_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "no tests here; give a path, or a project with -E\n"
 
 
+@pytest.mark.parametrize("arguments", [["--tag", "reboot"], ["-k", "nothing"]])
+def test_list_of_nothing_that_was_asked_for(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "-E", str(SAMPLE), *arguments]) == 0
+    assert re.fullmatch(r"none of \d+ tests is chosen by these arguments\n", capsys.readouterr().err)
+
+
 def test_check_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad, good = tmp_path / "bad.txt", tmp_path / "good.txt"
     bad.write_text(f"Booting\n{OOPS}")
@@ -118,7 +125,7 @@ def test_check_journal_of_standard_input(capsys: pytest.CaptureFixture[str], mon
     ],
 )
 def test_check_console_wrongly(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check-console", *arguments]) == 1
+    assert main(["check-console", *arguments]) == 4
     assert capsys.readouterr().err.startswith(says)
 
 
@@ -133,7 +140,7 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (shown["version"], shown["stream"], shown["distro"]) == ("42.20250901.3.0", "stable", "fcos")
     assert main(["image", "info", "--json", str(disk), *where]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == "qcow2"
-    assert main(["image", "info", "/nowhere", *where]) == 1
+    assert main(["image", "info", "/nowhere", *where]) == 4
     assert capsys.readouterr().err.startswith("ERROR: image /nowhere: no such file; accepted: testos")
 
 
@@ -156,7 +163,7 @@ def test_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_spawn_wrongly(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["spawn", "--kola-output", str(tmp_path), *arguments]) == 1
+    assert main(["spawn", "--kola-output", str(tmp_path), *arguments]) == 4
     err = capsys.readouterr().err
     assert err.startswith(says), err
     assert "Traceback" not in err

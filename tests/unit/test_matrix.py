@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
+import time
 from pathlib import Path
 
 import pytest
 
 from kola import matrix
 from kola.cli import main
+from kola.commands.matrix import _oldest as oldest
 from kola.errors import ConfigError
+from kola.gate.reading import read_policy
 from kola.matrix import Cadence, Choice
 from kola.options import OPTIONS
 
@@ -259,7 +263,7 @@ def test_github_gets_one_line_of_objects(file: str, capsys: pytest.CaptureFixtur
 def test_github_takes_no_more_than_256_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.toml"
     path.write_text(SMALL.replace("shards = 2", "shards = 32"))
-    assert main(["matrix", f"--matrix={path}", "--format=github"]) == 1
+    assert main(["matrix", f"--matrix={path}", "--format=github"]) == 4
     assert capsys.readouterr().err == "ERROR: 257 jobs: GitHub makes at most 256 of a matrix; choose fewer\n"
 
 
@@ -286,12 +290,20 @@ def test_a_build_takes_the_place_of_a_streams_image(file: str, capsys: pytest.Ca
 
 @pytest.mark.parametrize("streams", [[], ["--stream=testing", "--stream=stable"]])
 def test_an_image_is_of_one_stream(file: str, streams: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["matrix", file, *streams, "--image=x"]) == 1
+    assert main(["matrix", file, *streams, "--image=x"]) == 4
     assert capsys.readouterr().err == "ERROR: --image x: of which stream? give one --stream\n"
+    assert main(["matrix", file, "--stream=stable", "--image="]) == 4
+    assert capsys.readouterr().err == "ERROR: --image '': expected IMAGE\n"
+
+
+def test_a_cadence_that_is_none(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["matrix", file, "--cadence=daily"])
+    assert "'daily' (choose from 'build', 'nightly', 'weekly')" in capsys.readouterr().err
 
 
 def test_what_is_chosen_may_stand_before_run(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["matrix", file, "--stream=nowhere", "run", "--output", str(tmp_path / "out")]) == 1
+    assert main(["matrix", file, "--stream=nowhere", "run", "--output", str(tmp_path / "out")]) == 4
     assert "ERROR: --stream nowhere: not in " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -300,7 +312,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out/matrix.json").mkdir(parents=True)
-    assert main(["matrix", file, "run", "--stream=stable", "--output", str(tmp_path / "out")]) == 1
+    assert main(["matrix", file, "run", "--stream=stable", "--output", str(tmp_path / "out")]) == 4
     assert capsys.readouterr().err == f"ERROR: --output {tmp_path / 'out'}: Is a directory\n"
 
 
@@ -309,13 +321,20 @@ def names_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [job["name"] for job in json.loads(capsys.readouterr().out)["jobs"]]
 
 
+def test_what_is_too_old_for_the_policy_is_run_again() -> None:
+    args = argparse.Namespace(policy=str(ROOT / "ci/gate-small.toml"))
+    policy, _ = read_policy(Path(args.policy))
+    assert time.time() - oldest(args) == pytest.approx(policy.max_age_hours * 3600, abs=60)
+    assert oldest(argparse.Namespace()) == 0
+
+
 def test_a_policy_chooses_what_the_gate_looks_at(capsys: pytest.CaptureFixture[str]) -> None:
     small = ["testos.qemu.x86_64.basic", "testos.aws.x86_64.basic", "testos.gcp.x86_64.basic"]
     policy = f"--policy={ROOT / 'ci/gate-small.toml'}"
     assert names_of(policy, "--stream=testos", capsys=capsys) == small
     assert names_of(policy, "--stream=testos", "--platform=aws", capsys=capsys) == small[1:2], "and of it as before"
     assert len(names_of(f"--policy={ROOT / 'ci/gate.toml'}", "--stream=testos", capsys=capsys)) > len(small)
-    assert main(["matrix", policy, "--suite=docker"]) == 1
+    assert main(["matrix", policy, "--suite=docker"]) == 4
     assert capsys.readouterr().err.endswith("ci/gate-small.toml does not look at it, only at: basic\n")
-    assert main(["matrix", policy, "--matrix=x.toml"]) == 1
+    assert main(["matrix", policy, "--matrix=x.toml"]) == 4
     assert capsys.readouterr().err == "ERROR: --policy names its matrix: --matrix cannot be given, too\n"

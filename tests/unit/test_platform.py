@@ -74,9 +74,13 @@ def test_bad_options(pair: str, message: str) -> None:
 
 def test_a_broken_options_file(tmp_path: Path) -> None:
     file = tmp_path / "toy.toml"
-    file.write_text("uri = there")
-    with pytest.raises(ConfigError, match=r"toy.toml: .*line 1"):
-        parse_options(TOY, [str(file)])
+    for content, message in (
+        (b"uri = there", "toml: .*line 1"),
+        (b'uri = "\xff"', "toml: byte 7 is not UTF-8"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            parse_options(TOY, [str(file)])
 
 
 def test_platforms_are_found_by_name_and_by_path() -> None:

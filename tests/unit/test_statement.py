@@ -258,7 +258,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{folder / FILE}: PASSED, 4 subjects\n"
     assert reread(folder, public).result is Result.PASSED
     replace(record(Outcome.PASSED), finished=None).write(folder / RESULTS)
-    assert main(["sign", str(folder), "--key", str(secret)]) == 1
+    assert main(["sign", str(folder), "--key", str(secret)]) == 4
     assert "the run is not over" in capsys.readouterr().err
-    assert main(["sign", str(folder / "none"), "--key", str(secret)]) == 1
+    assert main(["sign", str(folder / "none"), "--key", str(secret)]) == 4
     assert "none/results.json: No such file" in capsys.readouterr().err

@@ -299,6 +299,14 @@ class CloudContract(PlatformContract):
             cloud.driver(worker="main").prepare(cloud.published)
         assert cloud.left() == []
 
+    def test_the_wrong_credentials_of_kola_gc(
+        self, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.break_credentials(monkeypatch)
+        for more in ((), ("--dry-run",)):
+            assert main(["gc", *cloud.arguments(), "--older-than=1h", *more]) == 4
+            assert "credentials" in capsys.readouterr().err
+
     def break_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the SDK find credentials that the cloud does not know."""
         raise NotImplementedError
@@ -339,7 +347,7 @@ class CloudContract(PlatformContract):
         assert sorted(set(cloud.left()) - set(theirs)) == mine
         assert "removed " in gc("--older-than=1s")
         assert cloud.left() == theirs
-        assert main(["gc", *cloud.arguments()]) == 1
+        assert main(["gc", *cloud.arguments()]) == 4
         assert "say which age" in capsys.readouterr().err
 
     @pytest.mark.slow

@@ -145,6 +145,11 @@ class TestCommand:
         (["gc", "--platform=aws", "--older-than=old"], "--older-than 'old': expected a number and a unit"),
         (["gc", "--platform=qemu", "--older-than=1h"], "no cloud; without --platform this host is cleaned up"),
         (["gc", "--older-than=1h"], "--older-than: say on which cloud, with --platform"),
+        (["gc", "-P", "region=x"], "-P: say on which cloud, with --platform"),
+        (["gc", "--owner=me"], "--owner: say on which cloud, with --platform"),
+        (["gc", "--arch=x86_64"], "--arch: say on which cloud, with --platform"),
+        (["gc", "--run="], "--run '': expected the id of a run, such as "),
+        (["gc", "--run=../x"], "--run '../x': expected the id of a run, such as "),
     ],
 )
 def test_bad_input_is_one_line(
@@ -155,7 +160,7 @@ def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KOLA_CACHE", str(tmp_path))
-    assert main(arguments) == 1
+    assert main(arguments) == 4
     error = capsys.readouterr().err
     assert error.startswith("ERROR: ")
     assert problem in error

@@ -202,6 +202,17 @@ def test_metadata_that_say_too_little(text: bytes, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("url", ["http://[bad/x", "http://x y/z", "http://x:port/", "http://localhost/\xe4"])
+def test_an_address_that_is_none(world: World, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.exit_code("results", "--releases", url) == 4
+    assert capsys.readouterr().err.startswith(f"ERROR: '{url}' is no URL: ")
+
+
+def test_there_is_no_history_where_there_is_no_folder(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert world.exit_code("results", "--history", "/nowhere") == 4
+    assert capsys.readouterr().err == "ERROR: --history /nowhere: no such folder\n"
+
+
 def test_a_folder_as_file(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(world.job(BASIC))
     world.job(BASIC).mkdir()

@@ -89,8 +89,22 @@ def test_a_stream_of_no_cell(world: World) -> None:
     policy = world.folder / "gate.toml"
     read_policy(policy)
     policy.write_text(policy.read_text().replace('"next"', '"nest"'))
-    with pytest.raises(ConfigError, match=r"gate.toml: \[streams\]: nest is in no cell of .*matrix.toml"):
+    wrong = r"gate.toml: \[streams.testing\]: promoted_from: nest is in no cell of .*matrix.toml; there: next, testing"
+    with pytest.raises(ConfigError, match=wrong):
         read_policy(policy)
+    policy.write_text(policy.read_text().replace("[streams.testing]", "[streams.test]"))
+    with pytest.raises(
+        ConfigError, match=r"gate.toml: \[streams.test\]: test is in no cell of .*; there: next, testing"
+    ):
+        read_policy(policy)
+
+
+def test_more_signatures_than_there_are_keys(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = world.folder / "gate.toml"
+    policy.write_text(policy.read_text().replace("[results]", "[results]\nsignatures = 5"))
+    assert world.exit_code() == 4
+    wrong = f"ERROR: {policy}: [results]: signatures: 5; allowed with the keys given: 1 to 1\n"
+    assert capsys.readouterr().err == wrong
 
 
 @pytest.mark.parametrize("name", ["gate.toml", "gate-build.toml", "gate-small.toml"])

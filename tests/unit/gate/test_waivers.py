@@ -52,7 +52,10 @@ def test_a_waiver() -> None:
         (text(expires=""), "expires: expected a date such as 2030-12-31, without quotes, found nothing"),
         (text(expires='"2030-06-01"'), "expires: expected a date"),
         (text(expires="2030-06-01T00:00:00"), "expires: expected a date"),
-        (text(expires="2030-06-15"), "expires: expected a day within 30 days"),
+        (
+            text(expires="2030-06-15"),
+            "expires: expected a day up to 2030-06-14 (30 days from now: waiver_days of the policy), found 2030-06-15",
+        ),
         (text(until="2030-06-01"), "unknown key 'until'"),
         ("waivers = 1", "expected tables, each headed"),
         ("waiver = 1", "unknown key 'waiver'"),

@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ DATA = b"\0" * 510 + b"\x55\xaa"
 @pytest.fixture
 def subjects(tmp_path: Path) -> _Subjects:
     settings = settings_of({"kola_cache": str(tmp_path / "cache")}, tmp_path)
-    return _Subjects(settings, Board(io.StringIO(), tmp_path / "log"))
+    return _Subjects(settings, Board(io.StringIO(), tmp_path / "log"), "m.toml")
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_two_builds_of_the_same_disk_are_two(cell: Cell, tmp_path: Path) -> None
     for build in ("1", "2"):
         described = {"name": "os", "arch": host_arch().name, "build_id": build, "file": "image.raw", "sha256": digest}
         (tmp_path / "image.json").write_text(json.dumps({"schema": 1, **described}))
-        found = _Subjects(settings, Board(io.StringIO(), tmp_path / "log"))
+        found = _Subjects(settings, Board(io.StringIO(), tmp_path / "log"), "m.toml")
         seen.append(found.of(Job(cell)).image)
     assert seen == [f"{digest} 1", f"{digest} 2"]
 
@@ -69,10 +70,23 @@ def test_a_rehearsed_cloud_boots_an_image_of_this_host(subjects: _Subjects, cell
     assert subjects.of(Job(rehearsed)).image == hashlib.sha256(DATA).hexdigest()
 
 
-@pytest.mark.parametrize("platform", [Platform("x", "nowhere"), Platform("qemu", "qemu", ("colour=red",))])
-def test_a_platform_that_is_none_is_said(subjects: _Subjects, cell: Cell, platform: Platform) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere|colour"):
-        subjects.of(Job(replace(cell, platform=platform)))
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"platform": Platform("x", "nowhere")}, r"m\.toml: \[platforms\.x\]: unknown platform 'nowhere'; known: aws"),
+        ({"platform": Platform("q", "qemu", ("colour=red",))}, r"m\.toml: \[platforms\.q\]: -P colour: unknown option"),
+        (
+            {"suite": Suite("s", ("tests", "no/such"))},
+            r"m\.toml: \[suites\.s\]: paths: no/such: no such file",
+        ),
+        ({"suite": Suite("s", (), ("tests",))}, r"m\.toml: \[suites\.s\]: external: .*/tests has no folder tests/kola"),
+    ],
+)
+def test_what_the_matrix_says_wrongly_is_named(
+    subjects: _Subjects, cell: Cell, changed: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        subjects.of(Job(replace(cell, **changed)))
 
 
 def test_only_clouds_have_images_of_their_own() -> None:

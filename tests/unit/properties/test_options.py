@@ -27,4 +27,4 @@ def test_any_number_is_taken_or_refused(text: str) -> None:
     assert limits is None or limits.size_mib >= 0
     values = {"kola_multiply": text, "kola_cache": tempfile.gettempdir()}
     settings = value_or_refusal(lambda: settings_of(values, Path("/")), "--multiply '")
-    assert settings is None or settings.multiply == int(text or "1")
+    assert settings is None or settings.multiply == int(text)

@@ -62,14 +62,14 @@ def test_bad_input_is_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "results.json").write_text("{")
-    assert main(["report", *(argument.format(tmp_path) for argument in arguments)]) == 1
+    assert main(["report", *(argument.format(tmp_path) for argument in arguments)]) == 4
     assert re.fullmatch(f"ERROR: {message.replace('{}', str(tmp_path))}\n", capsys.readouterr().err)
 
 
 def test_a_page_that_cannot_be_written_is_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", str(run), "-o", str(tmp_path / "no" / "x.html")]) == 1
+    assert main(["report", str(run), "-o", str(tmp_path / "no" / "x.html")]) == 4
     assert capsys.readouterr().err == f"ERROR: --output {tmp_path}/no/x.html: No such file or directory\n"
 
 
@@ -88,7 +88,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path: Path) -> None:
         assert 'href="/log#file=0%2Fmachines' in page
         port = url.rpartition(":")[2].rstrip("/")
         taken = subprocess.run([*command, "--port", port], capture_output=True, text=True, check=False)
-        assert (taken.returncode, taken.stderr) == (1, f"ERROR: --port {port}: Address already in use\n")
+        assert (taken.returncode, taken.stderr) == (4, f"ERROR: --port {port}: Address already in use\n")
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0
     assert list(tmp_path.glob("*.html")) == []

@@ -84,7 +84,7 @@ def test_what_is_no_verdict(changes: dict[str, Any], message: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", str(tmp_path), "--verdict", str(tmp_path / "none")]) == 1
+    assert main(["report", str(tmp_path), "--verdict", str(tmp_path / "none")]) == 4
     assert capsys.readouterr().err == f"ERROR: --verdict {tmp_path}/none: No such file or directory\n"
 
 

@@ -165,8 +165,9 @@ def test_a_wrong_word(place: Path, arguments: list[str], problem: str, capsys: p
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "²"])
 def test_a_wrong_number(place: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as caught:
         trust(place, "--clean", number)
+    assert caught.value.code == 4
     assert "expected a number, 1 or more" in capsys.readouterr().err
 
 
