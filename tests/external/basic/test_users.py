@@ -45,7 +45,7 @@ def test_password_hash_and_locked_passwords(machine: Machine) -> None:
     """The configured hash is in the shadow file as it is; who has none cannot log in with any password."""
     assert entry(machine, "shadow", "tester")[1].startswith("$6$kolabasic$N3fbSK")
     for user in ("locked", "core", "root"):
-        assert entry(machine, "shadow", user)[1].startswith(("!", "*")), user
+        assert entry(machine, "shadow", user)[1].startswith(("!", "*")), f"{user} is not locked: it has a password"
 
 
 @pytest.mark.kola(covers="access")
