@@ -62,6 +62,7 @@ def entries(cache: Path) -> list[Path]:
     return [path.parent for path in sorted((cache / "clones").glob("*/manifest.json"))]
 
 
+@pytest.mark.slow
 def test_the_second_run_boots_nothing(kola_pytest: Callable[..., InnerRun], cache: Path) -> None:
     first = kola_pytest(f"--kola-cache={cache}", files={"test_it.py": SUITE})
     assert first.wait(900) == 0, first.output
