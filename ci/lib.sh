@@ -13,6 +13,7 @@ _phases=()
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 note() { printf '    %s\n' "$*"; }
 die() { printf 'ERROR: %s\n' "$*" >&2; exit 1; }
+usage_error() { printf 'ERROR: %s\n' "$*" >&2; exit 4; } # what was asked makes no sense; the code is kola's for that, too
 
 # phase NAME COMMAND...: run it, remember how long it took for the table at the end.
 phase() {
