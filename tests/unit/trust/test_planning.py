@@ -56,18 +56,20 @@ def checkout(tmp_path: Path) -> Path:
     ("changed", "holds"),
     [
         ("x.toml", False),
-        (f"{EXTERNAL}selinux/test_mode.py", False),
+        (f"{EXTERNAL}selinux/test_containers.py", False),
         (f"{EXTERNAL}selinux/contexts.py", False),
         (f"{EXTERNAL}images.py", False),
         (f"{EXTERNAL}basic/test_ssh.py", False),
         (f"{EXTERNAL}basic/basic.ign", False),
         ("kola/checks/__init__.py", False),
+        (f"{EXTERNAL}containers/podman.py", False),
         (f"{EXTERNAL}selinux/test_policy.py", True),
+        (f"{EXTERNAL}containers/docker.py", True),
         (f"{EXTERNAL}upgrade/test_update.py", True),
     ],
 )
 def test_a_result_holds_until_what_it_was_about_changes(checkout: Path, changed: str, holds: bool) -> None:  # noqa: FBT001
-    one = fault("selinux/test_mode.py", source=checkout / "x.toml")
+    one = fault("selinux/test_containers.py", source=checkout / "x.toml")
     before = key_of(one, checkout)
     assert key_of(one, checkout) == before
     with (checkout / changed).open("a") as file:
