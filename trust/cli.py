@@ -103,6 +103,11 @@ class Known:
             if (record := self.record(name)) is not None and record.is_result and record.key != key_of(fault, ROOT)
         )
 
+    def redefined(self) -> list[str]:
+        """Faults whose first result was of another definition: it is judged by the names and patterns of now."""
+        firsts = ((name, self.store.first(name), fault) for name, fault in self.faults.items())
+        return [name for name, first, fault in firsts if first is not None and first.key.fault != fault.digest()]
+
     def to_run(self, chosen: Sequence[str], *, keep_stale: bool) -> list[Fault]:
         """The faults to run now, in order.
 
@@ -125,7 +130,9 @@ class Known:
     def summary(self) -> list[str]:
         """What is known, in lines."""
         lines = [f"now: {table.rate(self.verdicts().values())}"]
-        lines.append(f"first results: {table.rate(self.verdicts(first=True).values())}")
+        redefined = self.redefined()
+        more = f"; defined otherwise then: {', '.join(redefined)}" if redefined else ""
+        lines.append(f"first results: {table.rate(self.verdicts(first=True).values())}{more}")
         for full, what in ((False, "the smoke set"), (True, "all suites")):
             everything, cleans = self.store.cleans(full=full), self.cleans(full=full)
             if everything:

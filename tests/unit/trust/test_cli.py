@@ -106,6 +106,15 @@ def test_the_first_results_stay_on_the_page(place: Path, capsys: pytest.CaptureF
     assert trust(place, "--report") == ExitCode.PASSED
 
 
+def test_a_first_result_of_another_definition_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(place, "one", CAUGHT, key=Key("other", "of other tests"))
+    now = key_of(read_fault(place / "faults/two.toml"), ROOT)
+    keep(place, "two", CAUGHT, key=Key(now.fault, "of other tests"))
+    trust(place, "--report")
+    firsts = next(line for line in capsys.readouterr().out.splitlines() if "first results" in line)
+    assert firsts.endswith("; defined otherwise then: one")
+
+
 def test_a_false_alarm_is_on_the_page_and_catches_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep(place, "one", CAUGHT)
     keep(place, "two", CAUGHT, Failure("basic/test_users.py::test_groups", "passwd", "x", 3.0))
