@@ -117,3 +117,21 @@ def test_over_a_reboot(machine: Machine) -> None:
     wait_until(lambda: podman.running("always"), 60 * machine.slowness, what="the container with restart=always")
     assert not podman.running("never"), "a container without a restart policy came back"
     expect_confined(machine, podman)
+
+
+def test_written_later(machine: Machine) -> None:
+    """A quadlet that is written to a running machine is a unit after a reload, works, and is none without its file."""
+    path, unit = f"{_ROOT}/kola-later.volume", "kola-later-volume.service"
+    machine.write_file(path, "[Volume]\nVolumeName=kola-later\n", sudo=True)
+    machine.run("systemctl daemon-reload", sudo=True)
+    assert _load_state(machine, unit) == "loaded", "the quadlet generator made no unit of a file in /etc"
+    machine.run(["systemctl", "start", unit], sudo=True)
+    machine.run(["podman", "volume", "exists", "kola-later"], sudo=True)
+
+    machine.run(["rm", path], sudo=True)
+    machine.run(f"systemctl stop {unit} && systemctl daemon-reload", sudo=True)
+    assert _load_state(machine, unit) == "not-found", "the unit of a quadlet that is gone is still there"
+
+
+def _load_state(machine: Machine, unit: str) -> str:
+    return machine.run(["systemctl", "show", "--value", "--property=LoadState", unit]).stdout.strip()
