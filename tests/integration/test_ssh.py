@@ -6,10 +6,12 @@ import contextlib
 import io
 import os
 import socket
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from paramiko import Message
@@ -21,11 +23,31 @@ from kola.errors import ConfigError, KolaError
 from kola.keys import generate_key
 from kola.ssh import CHANNELS, Connection, ConnectionLost, HostKeyMismatch
 from kola.wait import wait_until
+from tests.integration.local_machine import as_root
 from tests.integration.local_sshd import LocalSshd, connect, local_sshd, needs_sshd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = needs_sshd
 
 MIB = 1 << 20
+
+
+@pytest.fixture
+def frozen_filesystem(tmp_path: Path) -> Iterator[Path]:
+    """A file system on which a writer hangs, deaf to signals, until it is thawed."""
+    image, folder = tmp_path / "image", tmp_path / "frozen"
+    image.write_bytes(bytes(16 * MIB))
+    folder.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    try:
+        subprocess.run(["fsfreeze", "--freeze", folder], check=True)
+        yield folder
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", folder], check=False, capture_output=True)
+        subprocess.run(["umount", folder], check=True)
 
 
 def processes_with(mark: str) -> list[int]:
@@ -161,6 +183,15 @@ def test_timeout_reaches_what_dropped_its_environment(connection: Connection) ->
     with pytest.raises(TimedOutCommand, match="were killed"):
         connection.run(f"env -i sleep {mark}; echo never", timeout=1)
     assert processes_with(mark) == []
+
+
+@as_root
+def test_timeout_waits_for_what_cannot_die_yet(connection: Connection, frozen_filesystem: Path) -> None:
+    thaw = threading.Timer(2.5, subprocess.run, [["fsfreeze", "--unfreeze", frozen_filesystem]])
+    thaw.start()
+    with pytest.raises(TimedOutCommand, match="were killed"):
+        connection.run(f"dd if=/dev/zero of={frozen_filesystem}/file count=1", timeout=1)
+    thaw.join()
 
 
 def test_child_in_the_background_that_holds_the_output(connection: Connection) -> None:
