@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+from kola.runs import list_runs
 
 ARGUMENTS = ("-p", "no:xdist", "-p", "no:cacheprovider", "-rs")
 
@@ -135,10 +138,12 @@ def test_what_workers_cannot_collect_is_said(pytester: pytest.Pytester, argument
 def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So it is on a cloud without credentials."""
+    """So it is on a cloud without credentials; once there are some, ``kola gc`` removes what was left."""
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{pytester.path}")
     pytester.makepyfile(
         closed="""
+        import os
+
         from kola.errors import ConfigError, PlatformError
         from tests.simulation.platform import Simulated
 
@@ -147,7 +152,9 @@ def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
                 raise ConfigError("no credentials")
 
             def sweep(self, scope):
-                raise PlatformError("find: no credentials")
+                if "CREDENTIALS" not in os.environ:
+                    raise PlatformError("find: no credentials")
+                return super().sweep(scope)
         """
     )
     (pytester.path / "image.raw").write_bytes(IMAGE)
@@ -156,6 +163,13 @@ def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.errlines == ["ERROR: no credentials", ""]
+
+    [run] = list_runs(pytester.path / "cache")
+    assert run.scratch.exists()
+    monkeypatch.setenv("CREDENTIALS", "yes")
+    assert pytester.run(sys.executable, "-m", "kola", "gc", "--kola-cache=cache").ret == 0
+    assert not run.scratch.exists()
+    assert list_runs(pytester.path / "cache") == []
 
 
 @pytest.mark.parametrize(
