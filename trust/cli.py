@@ -17,7 +17,7 @@ from kola.results import ExitCode
 from trust import table
 from trust.faults import Kind, check_suites, read_faults
 from trust.observation import EXTERNAL
-from trust.planning import Key, key_of, order, smoke, suites_digest
+from trust.planning import clean_key, clean_selection, key_of, order, suites
 from trust.running import TESTOS, Bench, Interrupted, Job, fault_job
 from trust.store import RECORD, Store
 from trust.verdict import RESULTS, Status, Verdict, judge
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 FAULTS = "ci/faults"
 REPORT = "report.md"
-FULL_SECONDS = 4 * 3600.0
+SUITE_SECONDS = 2 * 3600.0
 _DESCRIPTION = """Whether the suites find what they are there for: each fault of ci/faults is put into the system, and
 the suites that should find it run, with a fixed smoke set. What is done and has not changed since is not done again."""
 _EPILOG = """exit codes: 0 all caught and named right, nothing broken that had to stay green, no false alarm; 1 not so;
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="say what would be run")
     add("--report", action="store_true", help="run nothing, show the table")
     add("--clean", metavar="N", type=_count, default=0, help="instead: the smoke set on the good image, N times in all")
-    add("--clean-full", metavar="N", type=_count, default=0, help="instead: all suites on it, N times in all")
+    add("--clean-full", metavar="N", type=_count, default=0, help="instead: all suites, N times in all")
     add("--output", metavar="DIR", type=Path, default=Path("trust-runs"), help="default: trust-runs")
     add("--faults", metavar="DIR", type=Path, default=ROOT / FAULTS, help=f"default: {FAULTS}")
     add("--image", default=TESTOS, help=f"the good image (default: {TESTOS}); another one gets live faults only")
@@ -81,14 +81,14 @@ class Known:
             for name, fault in self.faults.items()
         }
 
-    def cleans(self, *, full: bool) -> list[tuple[int, Record]]:
-        """The clean runs, by number, of the tests as they are now."""
-        key = clean_key(full=full)
-        return [(number, record) for number, record in self.store.cleans(full=full) if record.key == key]
+    def cleans(self, suite: str) -> list[tuple[int, Record]]:
+        """The clean runs of a suite, or of the smoke set, by number, of the tests as they are now."""
+        key = clean_key(suite, ROOT)
+        return [(number, record) for number, record in self.store.cleans(suite) if record.key == key]
 
     def alarms(self) -> frozenset[str]:
-        """Tests that failed in a clean run of any kind."""
-        records = (record for full in (False, True) for _, record in self.cleans(full=full))
+        """Tests that failed in any clean run."""
+        records = (record for suite in ("", *suites(ROOT)) for _, record in self.cleans(suite))
         return frozenset(failure.test for record in records for failure in record.seen.failures)
 
     def record(self, name: str) -> Record | None:
@@ -133,11 +133,12 @@ class Known:
         redefined = self.redefined()
         more = f"; defined otherwise then: {', '.join(redefined)}" if redefined else ""
         lines.append(f"first results: {table.rate(self.verdicts(first=True).values())}{more}")
-        for full, what in ((False, "the smoke set"), (True, "all suites")):
-            everything, cleans = self.store.cleans(full=full), self.cleans(full=full)
+        for suite in ("", *suites(ROOT)):
+            everything, cleans = self.store.cleans(suite), self.cleans(suite)
             if everything:
                 older = len(everything) - len(cleans)
-                lines.append(table.clean_line(cleans, what) + (f"; {older} before a change" if older else ""))
+                said = table.clean_line(cleans, suite or "the smoke set")
+                lines.append(said + (f"; {older} before a change" if older else ""))
         return lines
 
 
@@ -172,7 +173,8 @@ def _main(options: argparse.Namespace) -> int:
     if options.dry_run:
         for job in jobs:
             files = [name.removeprefix(EXTERNAL) for name in job.arguments if "::" not in name]
-            print(f"{job.name}: {', '.join([*files, f'{len(job.arguments) - len(files)} tests of the smoke set'])}")
+            rest = len(job.arguments) - len(files)
+            print(f"{job.name}: {', '.join([*files, *([f'{rest} tests of the smoke set'] if rest else [])])}")
         print(f"==> {len(jobs)} to run")
         return ExitCode.PASSED
     known.store.claim(options.image, options.platform)
@@ -185,26 +187,17 @@ def _jobs(options: argparse.Namespace, known: Known) -> list[Job]:
         faults = known.to_run(options.fault, keep_stale=options.keep_stale)
         seconds = options.limit * 60.0
         return [fault_job(fault, known.store.fault(fault.name), ROOT, seconds) for fault in faults]
+    wanted = [("", number) for number in range(1, options.clean + 1)]
+    wanted += [(suite, number) for number in range(1, options.clean_full + 1) for suite in suites(ROOT)]
     jobs = []
-    for full, wanted in ((False, options.clean), (True, options.clean_full)):
-        arguments, key = _clean_arguments(full=full), clean_key(full=full)
-        for number in range(1, wanted + 1):
-            folder = known.store.clean(number, full=full)
-            record = known.store.record(folder)
-            if record is None or not record.holds(key):
-                name = f"clean run {number}{' of all suites' if full else ''}"
-                seconds = FULL_SECONDS if full else options.limit * 60.0
-                jobs.append(Job(name=name, folder=folder, arguments=arguments, key=key, seconds=seconds))
+    for suite, number in wanted:
+        folder, key = known.store.clean(suite, number), clean_key(suite, ROOT)
+        record = known.store.record(folder)
+        if record is None or not record.holds(key):
+            name = f"clean run {number} of {suite or 'the smoke set'}"
+            seconds = SUITE_SECONDS if suite else options.limit * 60.0
+            jobs.append(Job(name=name, folder=folder, arguments=clean_selection(suite), key=key, seconds=seconds))
     return jobs
-
-
-def _clean_arguments(*, full: bool) -> tuple[str, ...]:
-    return (EXTERNAL,) if full else smoke()
-
-
-def clean_key(*, full: bool) -> Key:
-    """What a clean run holds for now."""
-    return Key("", suites_digest(ROOT, _clean_arguments(full=full)))
 
 
 def _run(options: argparse.Namespace, known: Known, jobs: Sequence[Job]) -> None:

@@ -61,9 +61,19 @@ def selection(fault: Fault) -> tuple[str, ...]:
     return tuple(EXTERNAL + name for name in (*fault.suites, *rest))
 
 
-def smoke() -> tuple[str, ...]:
-    """Return what pytest is to run for a clean run."""
-    return tuple(EXTERNAL + name for name in SMOKE)
+def suites(root: Path) -> tuple[str, ...]:
+    """Return the names of all suites: a clean run of everything is one of each."""
+    return tuple(sorted(path.parent.name for path in (root / EXTERNAL).glob("*/__init__.py")))
+
+
+def clean_selection(suite: str) -> tuple[str, ...]:
+    """Return what pytest is to run for a clean run of a suite; of the smoke set if that is empty."""
+    return (EXTERNAL + suite,) if suite else tuple(EXTERNAL + name for name in SMOKE)
+
+
+def clean_key(suite: str, root: Path) -> Key:
+    """Return what a clean run of a suite, or of the smoke set, holds for now."""
+    return Key("", suites_digest(root, clean_selection(suite)))
 
 
 def key_of(fault: Fault, root: Path) -> Key:
@@ -87,9 +97,9 @@ def _sources(root: Path, arguments: Iterable[str]) -> set[Path]:
         path = root / argument.partition("::")[0]
         if path.is_dir():
             found.update(file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc")
-            continue
-        found.add(path)
-        found.update(_shared(path.parent))
+        else:
+            found.add(path)
+            found.update(_shared(path.parent))
         found.update(_shared(root / EXTERNAL))
     return _with_imports(root, found)
 

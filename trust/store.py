@@ -50,9 +50,9 @@ class Store:
         """The folder of a fault: its record, its run, its logs."""
         return self.path / "faults" / name
 
-    def clean(self, number: int, *, full: bool) -> Path:
-        """The folder of a clean run, counted from 1."""
-        return self.path / ("clean-full" if full else "clean") / str(number)
+    def clean(self, suite: str, number: int) -> Path:
+        """The folder of a clean run, counted from 1, of a suite; of the smoke set if that is empty."""
+        return self.path / "clean" / (suite or "smoke") / str(number)
 
     def record(self, folder: Path) -> Record | None:
         """The latest record in a folder.
@@ -76,15 +76,15 @@ class Store:
             _write(self._first(folder.name), record)
         _write(folder / RECORD, record)
 
-    def cleans(self, *, full: bool) -> list[tuple[int, Record]]:
-        """The clean runs that are there, by number.
+    def cleans(self, suite: str) -> list[tuple[int, Record]]:
+        """The clean runs that are there of a suite, or of the smoke set, by number.
 
         Raises:
             ConfigError: as ``record``.
         """
-        folder = self.clean(1, full=full).parent
+        folder = self.clean(suite, 1).parent
         numbers = sorted(int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit())
-        found = ((number, self.record(self.clean(number, full=full))) for number in numbers)
+        found = ((number, self.record(self.clean(suite, number))) for number in numbers)
         return [(number, record) for number, record in found if record is not None]
 
     def claim(self, image: str, platform: str) -> None:

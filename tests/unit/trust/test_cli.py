@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kola.results import ExitCode
-from trust.cli import ROOT, clean_key, main
+from trust.cli import ROOT, main
 from trust.faults import read_fault
 from trust.observation import Failure, Observation
-from trust.planning import Key, key_of, smoke, suites_digest
+from trust.planning import Key, clean_key, key_of
 from trust.running import Bench, Job
 from trust.store import Record, Store
 
@@ -70,15 +70,20 @@ def test_what_has_changed_is_run_again_unless_that_is_not_wanted(
 
 def test_clean_runs_are_counted(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store(place / "out")
-    key = Key("", suites_digest(ROOT, smoke()))
-    store.keep(store.clean(1, full=False), Record(key, Observation(started=1.0, seconds=2.0, passed=("a",))))
-    trust(place, "--dry-run", "--clean", "3", "--clean-full", "1")
+    seen = Observation(started=1.0, seconds=2.0, passed=("a",))
+    store.keep(store.clean("", 1), Record(clean_key("", ROOT), seen))
+    store.keep(store.clean("containers", 1), Record(clean_key("containers", ROOT), seen))
+    trust(place, "--dry-run", "--clean", "3", "--clean-full", "2")
     out = capsys.readouterr().out
-    assert [line.partition(":")[0] for line in out.splitlines()[:-1]] == [
-        "clean run 2",
-        "clean run 3",
-        "clean run 1 of all suites",
+    assert out.splitlines() == [
+        "clean run 2 of the smoke set: 20 tests of the smoke set",
+        "clean run 3 of the smoke set: 20 tests of the smoke set",
+        *(f"clean run 1 of {name}: {name}" for name in ("basic", "ignition", "selinux", "upgrade")),
+        *(f"clean run 2 of {name}: {name}" for name in ("basic", "containers", "ignition", "selinux", "upgrade")),
+        "==> 11 to run",
     ]
+    trust(place, "--report")
+    assert "==> clean runs of containers: 1 (1 tests), no false alarm\n" in capsys.readouterr().out
 
 
 def test_the_table(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,8 +125,8 @@ def test_a_false_alarm_is_on_the_page_and_catches_nothing(place: Path, capsys: p
     keep(place, "two", CAUGHT, Failure("basic/test_users.py::test_groups", "passwd", "x", 3.0))
     store = Store(place / "out")
     alarm = Observation(started=1.0, seconds=2.0, passed=("a", "b"), failures=(CAUGHT,))
-    store.keep(store.clean(1, full=False), Record(clean_key(full=False), alarm))
-    store.keep(store.clean(2, full=False), Record(Key("", "of other tests"), replace(alarm, failures=())))
+    store.keep(store.clean("", 1), Record(clean_key("", ROOT), alarm))
+    store.keep(store.clean("", 2), Record(Key("", "of other tests"), replace(alarm, failures=())))
     assert trust(place, "--report") == ExitCode.FAILED
     out = capsys.readouterr().out
     assert f"==> clean runs of the smoke set: 1 (3 tests), run 1: {TEST}; 1 before a change\n" in out

@@ -10,7 +10,7 @@ import pytest
 
 from trust.faults import Fault, Kind, read_faults
 from trust.observation import EXTERNAL
-from trust.planning import CHECKS, SMOKE, key_of, order, selection, smoke, suites_digest
+from trust.planning import CHECKS, SMOKE, clean_key, clean_selection, key_of, order, selection, suites
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,7 +25,7 @@ def test_the_smoke_set_is_there_and_small() -> None:
         tree = ast.parse((ROOT / EXTERNAL / file).read_text())
         assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, name
     assert 15 <= len(SMOKE) <= 25
-    assert smoke() == tuple(EXTERNAL + name for name in SMOKE)
+    assert clean_selection("") == tuple(EXTERNAL + name for name in SMOKE)
 
 
 def test_no_test_is_asked_for_twice() -> None:
@@ -77,7 +77,16 @@ def test_a_result_holds_until_what_it_was_about_changes(checkout: Path, changed:
     assert (key_of(one, checkout) == before) is holds
 
 
-def test_a_clean_run_of_everything_is_about_everything(checkout: Path) -> None:
-    before = suites_digest(checkout, [EXTERNAL])
-    (checkout / EXTERNAL / "upgrade/test_new.py").write_text("")
-    assert suites_digest(checkout, [EXTERNAL]) != before
+def test_a_clean_run_of_a_suite_is_about_all_of_it(checkout: Path) -> None:
+    assert {"containers", "selinux"} <= set(suites(checkout))
+    assert clean_selection("selinux") == (f"{EXTERNAL}selinux",)
+    for changed, holds in (
+        ("selinux/test_new.py", False),
+        ("images.py", False),
+        ("containers/podman.py", False),
+        ("containers/test_new.py", True),
+    ):
+        before = clean_key("selinux", checkout)
+        with (checkout / EXTERNAL / changed).open("a") as file:
+            file.write("\n# changed\n")
+        assert (clean_key("selinux", checkout) == before) is holds, changed

@@ -51,10 +51,11 @@ def test_the_first_result_stays_for_ever(store: Store) -> None:
 
 
 def test_clean_runs(store: Store) -> None:
-    store.keep(store.clean(1, full=False), record())
-    store.keep(store.clean(10, full=False), record(failed="c"))
-    store.keep(store.clean(2, full=True), record(failed="d"))
-    assert [number for number, _ in store.cleans(full=False)] == [1, 10]
+    store.keep(store.clean("", 1), record())
+    store.keep(store.clean("", 10), record(failed="c"))
+    store.keep(store.clean("basic", 2), record(failed="d"))
+    assert [number for number, _ in store.cleans("")] == [1, 10]
+    assert [number for number, _ in store.cleans("basic")] == [2]
     assert not (store.path / "first").exists(), "a clean run is no fault's"
 
 
