@@ -21,7 +21,7 @@ from kola.report.model import report_of
 from kola.report.runs import combine
 from kola.report.stores import open_store
 from tests.unit.report.hostile import BREAKERS, write_hostile
-from tests.unit.report.nightly import write_nightly
+from tests.unit.report.nightly import write_nightly, write_verdict
 
 SIZES: dict[str, ViewportSize] = {"wide": {"width": 1280, "height": 900}, "narrow": {"width": 420, "height": 900}}
 
@@ -41,7 +41,9 @@ def browser() -> Iterator[Browser]:
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nights")
     last = write_nightly(folder, lines=20)
-    assert main(["report", str(last), "--history", str(folder), "-o", str(folder / "report.html")]) == 0
+    said = write_verdict(folder / "verdict.json")
+    options = ["--history", str(folder), "--verdict", str(said), "-o", str(folder / "report.html")]
+    assert main(["report", str(last), *options]) == 0
     return folder
 
 
@@ -90,6 +92,20 @@ ALL = ["test_update_and_rollback", "test_selinux_enforcing", "test_selinux_enfor
 def test_all_problems_are_shown_at_first(report: Page) -> None:
     assert names(report) == ALL
     assert report.locator("h1").inner_text() == "✕ 6 of 13 cells are not good"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_gates_verdict_is_above_the_matrix(report: Page, size: str) -> None:
+    report.set_viewport_size(SIZES[size])
+    gate = report.get_by_role("region", name="The gate")
+    assert gate.locator("h2").inner_text() == "✕ The gate: testing-devel 44.20261123.20.0: hold"
+    assert visible(report, ".gate h3") == ["Holds the release", "Waived", "Informs"]
+    assert gate.locator("li").count() == 6
+    assert "cloud@example.com" in gate.inner_text()
+    tops = [report.locator(place).first.bounding_box() for place in (".gate", "table.matrix")]
+    assert tops[0] is not None
+    assert tops[1] is not None
+    assert tops[0]["y"] + tops[0]["height"] <= tops[1]["y"]
 
 
 def test_the_filter_shows_what_has_all_words_and_is_in_the_address(report: Page) -> None:
@@ -144,6 +160,7 @@ def test_a_link_to_a_test_opens_it(report: Page, nights: Path) -> None:
 def test_logs_are_unpacked_side_by_side(report: Page) -> None:
     problem = report.locator(".problem").nth(1)
     problem.locator("summary").click()
+    problem.evaluate("problem => problem.scrollIntoView()")
     error = problem.locator(".bad-side [role=tabpanel]:not([hidden]) .log")
     expect(error.locator(".line")).not_to_have_count(0)
     assert "AssertionError: 1 file under /etc has a wrong label" in error.inner_text()
@@ -155,7 +172,7 @@ def test_logs_are_unpacked_side_by_side(report: Page) -> None:
     new = bad.locator(".new").all_inner_texts()
     assert len(new) == 3
     assert "dns-mgr: could not open /etc/resolv.conf" in new[1]
-    expect(bad.locator(".new").nth(1)).to_be_in_viewport()  # found without scrolling
+    expect(bad.locator(".new").nth(1)).to_be_in_viewport()  # found without scrolling in the log
     assert good.locator(".new").count() == 0
     assert "dns-mgr" not in good.inner_text()
     # Only what is new, by the box and by the key.

@@ -320,3 +320,37 @@ def write_nightly(folder: Path, *, lines: int = 120) -> Path:
                     ends = dict.fromkeys(SUITES["upgrade"][1:], End(Outcome.NOT_RUN))
                 nightly.run(number, target, "upgrade", ends, complete=not cut, hour=hour)
     return folder / f"night-{BUILDS - 1}"
+
+
+def write_verdict(file: Path) -> Path:
+    """Write what the gate says of the last night, in the form of ``kola gate --verdict``. Returns the file."""
+    cells = ("qemu x86_64 bios", "qemu x86_64 uefi", "qemu aarch64 uefi", "aws x86_64")
+    held = {("qemu x86_64 bios", "upgrade"), ("qemu x86_64 bios", "basic"), ("qemu x86_64 uefi", "basic")}
+    label = "test_selinux.py::test_selinux_enforcing: /etc/selinux/config has no label"
+
+    def found(code: str, cell: str, text: str, **more: object) -> dict[str, object]:
+        return {"code": code, "subject": cell, "text": text, **more}
+
+    waiver = {
+        "reason": "the account's quota is raised on Monday", "owner": "cloud@example.com",
+        "tracker": "https://example.com/issues/17", "expires": "2026-12-31",
+    }  # fmt: skip
+    verdict = {
+        "schema": 1, "verdict": "hold", "stream": "testing-devel", "build": f"44.202611{18 + BUILDS - 1}.20.0",
+        "phase": "results", "time": START + BUILDS * DAY, "notes": [],
+        "reasons": [
+            found("failed", "qemu x86_64 bios: basic", label),
+            found("failed", "qemu x86_64 bios: upgrade", "test_update.py::test_update_and_rollback: no rollback"),
+            found("failed", "qemu x86_64 uefi: basic", label),
+            found("not-run", "qemu x86_64 uefi: upgrade", "test_update.py::test_etc_is_merged was not run"),
+        ],
+        "waived": [found("provider-error", "aws x86_64: basic", "test_growfs: quota of vCPUs", waiver=waiver)],
+        "informing": [found("missing", "qemu aarch64 uefi: ignition", "there are no results")],
+        "cells": [
+            {"name": f"{cell}: {suite}", "state": "hold" if (cell, suite) in held else "passed"}
+            for cell in cells
+            for suite in ("basic", "upgrade", "containers")
+        ],
+    }  # fmt: skip
+    file.write_text(json.dumps(verdict))
+    return file
