@@ -29,7 +29,9 @@ def test_root_has_grown_to_the_disk(machine: Machine) -> None:
     disk = machine.run(f"lsblk --noheadings --output PKNAME {source} | head -n1").stdout.strip()
     assert int(machine.run(f"cat /sys/block/{disk}/size").stdout) * 512 == DISK_GIB * GIB
     size = int(machine.run("stat --file-system --format='%b * %S' /var | xargs expr").stdout)
-    assert size >= (DISK_GIB - 1.2) * GIB
+    assert size >= (DISK_GIB - 1.2) * GIB, (
+        f"the root file system did not grow: it has {size / GIB:.1f} GiB of a disk of {DISK_GIB} GiB"
+    )
 
 
 def test_extra_disk(machine: Machine) -> None:
