@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class LocalSshd:
     client_key: KeyPair = field(default_factory=generate_key)
     host_key: KeyPair = field(default_factory=generate_key)
     process: subprocess.Popen[bytes] | None = None
+    _ending: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
         assert SSHD is not None
@@ -51,14 +53,17 @@ class LocalSshd:
         wait_until(listens, 10, interval=0.05)
 
     def stop(self) -> None:
-        """End the listener and every session, as a machine that dies."""
-        assert self.process is not None
-        whole = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-        for process in whole:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait()
-        psutil.wait_procs(whole, timeout=5)
+        """End the listener and every session, as a machine that dies. Again, or in several threads, does nothing."""
+        with self._ending:
+            if self.process is None or self.process.poll() is not None:
+                return
+            listener = psutil.Process(self.process.pid)
+            whole = [listener, *listener.children(recursive=True)]
+            for process in whole:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.process.wait()
+            psutil.wait_procs(whole, timeout=5)
 
 
 @contextlib.contextmanager
@@ -82,8 +87,7 @@ def local_sshd(folder: Path, *extra: str) -> Iterator[LocalSshd]:
     try:
         yield sshd
     finally:
-        if sshd.process is not None and sshd.process.poll() is None:
-            sshd.stop()
+        sshd.stop()
 
 
 def connect(sshd: LocalSshd) -> Connection:

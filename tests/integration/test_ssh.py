@@ -269,6 +269,13 @@ def test_connection_lost_during_a_command(tmp_path: Path) -> None:
         connection.close()
 
 
+def test_the_server_of_these_tests_is_stopped_once(tmp_path: Path) -> None:
+    """It is by a timer and at the end of its test, sometimes in the same moment."""
+    with local_sshd(tmp_path) as sshd, ThreadPoolExecutor(4) as pool:
+        for stopped in [pool.submit(sshd.stop) for _ in range(4)]:
+            stopped.result()
+
+
 def test_doorbell_waits_for_the_server_to_speak(tmp_path: Path) -> None:
     with local_sshd(tmp_path) as sshd:
         sshd.stop()
