@@ -82,7 +82,7 @@ def test_a_clean_run_of_a_suite_is_about_all_of_it(checkout: Path) -> None:
     assert clean_selection("selinux") == (f"{EXTERNAL}selinux",)
     for changed, holds in (
         ("selinux/test_new.py", False),
-        ("images.py", False),
+        ("conftest.py", False),
         ("containers/podman.py", False),
         ("containers/test_new.py", True),
     ):
