@@ -84,7 +84,7 @@ def diagnose(console: str, ignition_journal: str = "") -> Loss | None:
 
 
 def exit_loss(qemu_log: str, *, powered_off: bool) -> Loss:
-    """Describe the end of a machine's QEMU.
+    """Describe the end of a machine's QEMU: what the guest did not do in an orderly way was QEMU's, or somebody's.
 
     Args:
         qemu_log: libvirt's log of the domain: a shell command line over many lines, then what QEMU said.
@@ -97,7 +97,7 @@ def exit_loss(qemu_log: str, *, powered_off: bool) -> Loss:
     said = [line for line in lines[command_end:] if line.strip() and " is tainted: " not in line]
     own = [line for line in said if "qemu-system" in line or "qemu-kvm" in line]
     summary = _summary("QEMU ended unexpectedly", re.sub(r"^\S+Z ", "", own[-1]) if own else "")
-    return Loss("exit", summary, _last(said))
+    return Loss("provider", summary, _last(said))
 
 
 def _ignition_loss(lines: Sequence[str], errors: Sequence[tuple[bool, str]]) -> Loss | None:

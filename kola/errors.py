@@ -41,7 +41,8 @@ class Loss:
     """Why a machine is of no more use.
 
     Attributes:
-        kind: one of ``ignition``, ``panic``, ``emergency``, ``exit``, ``no-boot``, ``timeout``, ``ssh``.
+        kind: one of ``ignition``, ``panic``, ``emergency``, ``exit``, ``no-boot``, ``timeout``, ``ssh``, or
+            ``provider`` if what runs the machine failed under it.
         summary: one line for a person, such as ``kernel panic: sysrq triggered crash``.
         detail: the log lines that say so, oldest first.
     """
@@ -66,6 +67,18 @@ class MachineLost(KolaError):
         if artifacts is not None:
             lines.append(f"    console and journal: {artifacts}")
         super().__init__("\n".join(lines))
+
+
+class ProviderLost(MachineLost, PlatformError):
+    """The machine died of what runs it, such as a QEMU that crashed: that says nothing about the operating system."""
+
+
+def machine_lost(
+    machine: str, loss: Loss, *, elapsed: float | None = None, artifacts: Path | None = None
+) -> MachineLost:
+    """Return the error for a loss, by whose fault it is."""
+    kind = ProviderLost if loss.kind == "provider" else MachineLost
+    return kind(machine, loss, elapsed=elapsed, artifacts=artifacts)
 
 
 class CommandFailed(KolaError):

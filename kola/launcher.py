@@ -15,7 +15,7 @@ from kola.cgroup import available_cores
 from kola.clonecache import CLONE_FOLDER, CloneCache
 from kola.clones import CONFIG, MACHINE, Clones
 from kola.deployment import booted_deployment
-from kola.errors import MachineLost, PlatformError
+from kola.errors import MachineLost, PlatformError, ProviderLost
 from kola.keys import generate_key, read_client_key
 from kola.lives import FILE, Lives
 from kola.machine import Access, Machine
@@ -227,10 +227,10 @@ class Launcher:
                 now, boots = boots[: len(holds)], boots[len(holds) :]
                 started = [self.start(*each, wanted, running) for each in zip(names, now, strict=True)]
                 for boot, new, hold in zip(now, started, holds, strict=True):
-                    self.connect(new)
+                    up = self._connected(new, boot, wanted, running)
                     if self.clones is not None and boot.claim is not None and boot.claim.draft is not None:
-                        self.clones.save(boot.claim, new.machine, boot.access, wanted.excused)
-                        new.machine.connect()
+                        self.clones.save(boot.claim, up.machine, boot.access, wanted.excused)
+                        up.machine.connect()
                     hold.release()
 
     def start(self, name: str, boot: Boot, wanted: Wanted, running: list[Running]) -> Running:
@@ -256,6 +256,20 @@ class Launcher:
         running.append(new)
         self.lives.reached(name, "booting")
         self.progress.say(name, "booting")
+        return new
+
+    def _connected(self, new: Running, boot: Boot, wanted: Wanted, running: list[Running]) -> Running:
+        """Wait until SSH answers. Of a machine that died of what runs it one more is made: an emulator may crash."""
+        try:
+            self.connect(new)
+        except ProviderLost as e:
+            self.progress.say(new.machine.name, f"lost, once more: {e.loss.summary}", e.elapsed or 0.0)
+            place = running.index(new)
+            running.pop(place).end()
+            again = self.start(self._name(), boot, wanted, running)
+            running.insert(place, running.pop())
+            self.connect(again)
+            return again
         return new
 
     def connect(self, running: Running) -> None:

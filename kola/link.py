@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from kola.command import CommandResult, Line, TimedOutCommand
 from kola.doorbell import Doorbell
-from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout
+from kola.errors import CommandTimeout, Loss, MachineLost, WaitTimeout, machine_lost
 from kola.journal import JournalFile, render, telling
 from kola.keys import add_known_host
 from kola.ssh import Connection, ConnectionLost
@@ -148,7 +148,7 @@ class Link:
 
     def lost(self, loss: Loss) -> MachineLost:
         """Return the error for a loss of this machine."""
-        return MachineLost(self.instance.name, loss, elapsed=self._age.elapsed, artifacts=self.artifacts)
+        return machine_lost(self.instance.name, loss, elapsed=self._age.elapsed, artifacts=self.artifacts)
 
     def connect(self, deadline: Deadline, *, what: str = "SSH", unlike: str = "") -> None:
         """Wait until SSH answers, and keep the connection.

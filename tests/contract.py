@@ -146,7 +146,7 @@ class PlatformContract:
             world.kill(instance)
             loss = wait_until(instance.lost, 30, what="the loss", interval=0.02)
             assert loss is not None
-            assert loss.kind == "exit"
+            assert loss.kind in {"exit", "provider"}
             assert loss.summary
             assert instance.lost() == loss
 

@@ -126,7 +126,8 @@ class CloudInstance:
         if state.phase in {Phase.PENDING, Phase.RUNNING}:
             return None
         why = f": {state.reason}" if state.reason else ""
-        return Loss("exit", f"the instance is {state.phase.value}{why}")
+        kind = "provider" if state.by_provider or state.no_room else "exit"
+        return Loss(kind, f"the instance is {state.phase.value}{why}")
 
     def _died(self) -> Loss | None:
         if time.monotonic() - self._looked < CONSOLE_SECONDS:

@@ -36,6 +36,7 @@ class State:
         private: its address in its own network; empty for none (yet).
         reason: why it is stopped or gone, in the provider's words.
         no_room: that reason is a lack of capacity: elsewhere it may work.
+        by_provider: it is known that neither the machine nor its owner did it.
     """
 
     phase: Phase
@@ -43,6 +44,7 @@ class State:
     private: str = ""
     reason: str = ""
     no_room: bool = False
+    by_provider: bool = False
 
 
 class States:

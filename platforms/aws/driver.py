@@ -316,10 +316,12 @@ class Aws(CloudPlatform):
 
 def _state(instance: dict[str, Any]) -> State:
     reason = instance.get("StateReason", {})
+    code = reason.get("Code", "")
     return State(
         _PHASES[instance["State"]["Name"]],
         public=instance.get("PublicIpAddress", ""),
         private=instance.get("PrivateIpAddress", ""),
         reason=reason.get("Message", ""),
-        no_room=clients.no_room(reason.get("Code", "")),
+        no_room=clients.no_room(code),
+        by_provider=code.startswith("Server."),
     )

@@ -75,7 +75,7 @@ class ProcessInstance:
         return 0
 
     def lost(self) -> Loss | None:
-        return None if self.process.is_running() else Loss("exit", "the process is gone")
+        return None if self.process.is_running() else Loss("provider", "the process is gone")
 
     def usage(self) -> Usage | None:
         return None

@@ -1,4 +1,4 @@
-"""Clones whose restore fails, without guests: machines are processes, and a local sshd answers for all of them."""
+"""Machines that die while they are made, without guests: they are processes, and a local sshd answers for all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ from kola.clones import CLIENT_KEY, CONFIG, MACHINE
 from kola.errors import PlatformError
 from kola.images import Image
 from kola.keys import generate_key, write_client_key
-from kola.launcher import Launcher, Running, Wanted
+from kola.launcher import Boot, Launcher, Running, Wanted
+from kola.lives import Reader
 from kola.platform import Instance, Prepared, SnapshotPlatform
 from kola.progress import Progress
 from kola.run import CLIENT_KEY as RUN_KEY
 from kola.run import RunInfo
 from kola.spec import MachineSpec
 from tests.integration.local_sshd import LocalSshd, needs_sshd
-from tests.integration.process_platform import Options, ProcessInstance, ProcessPlatform
+from tests.integration.process_platform import Options, ProcessInstance, ProcessPlatform, machines
 
 pytestmark = needs_sshd
 
@@ -29,16 +31,21 @@ WANTED = Wanted(MachineSpec(), None, range(1), networks="", clone=True)
 
 
 class RestoringPlatform(ProcessPlatform, SnapshotPlatform):
-    """Its saved machines need no saving: sshd answers for each restored one, unless somebody has killed it."""
+    """Its saved machines need no saving: sshd answers for each machine, unless somebody has killed it."""
 
     port = 0
     killed = 0
     """How many of the next ones are killed at once."""
 
-    @contextlib.contextmanager
-    def restore(self, folder: Path, spec: MachineSpec, name: str, prepared: Prepared) -> Iterator[Instance]:
+    def restore(
+        self, folder: Path, spec: MachineSpec, name: str, prepared: Prepared
+    ) -> AbstractContextManager[Instance]:
         assert folder.is_dir()
-        with self.launch(spec, b"", name, prepared) as instance:
+        return self.launch(spec, b"", name, prepared)
+
+    @contextlib.contextmanager
+    def launch(self, spec: MachineSpec, ignition: bytes, name: str, prepared: Prepared) -> Iterator[Instance]:
+        with super().launch(spec, ignition, name, prepared) as instance:
             assert isinstance(instance, ProcessInstance)
             if self.killed:
                 self.killed -= 1
@@ -131,3 +138,39 @@ def test_a_saved_machine_that_fails_twice_is_dropped(launcher: Launcher) -> None
     assert launcher.clones is not None
     assert launcher.clones.cache.count() == 0
     assert said(launcher) == ["clone failed, once more", "clone dropped"]
+
+
+def boot(launcher: Launcher, sshd: LocalSshd, machines: int = 1) -> list[Running]:
+    """Boot machines as a test's own are, but for the keys, which are the local sshd's."""
+    access = dataclasses.replace(
+        launcher._access, user=sshd.user, client_key=sshd.client_key, host_key=sshd.host_key.public
+    )
+    running = list[Running]()
+    try:
+        launcher._boot(WANTED, [Boot(access, sshd.host_key)] * machines, running)
+        for one in running:
+            assert one.machine.run("echo well").stdout == "well\n"
+    finally:
+        for one in running:
+            one.end()
+    return running
+
+
+def test_a_machine_that_dies_of_its_platform_while_it_boots_is_made_once_more(
+    launcher: Launcher, sshd: LocalSshd
+) -> None:
+    killing(launcher, 1)
+    names = [one.machine.name[-1] for one in boot(launcher, sshd, machines=2)]
+    assert names == ["3", "2"], "it takes the place of the one that died"
+    assert said(launcher).count("lost, once more") == 1
+    assert said(launcher).count("up") == 2
+    lives = Reader(launcher.lives.path).read()
+    assert [name[-1] for name, life in lives.items() if life.up is None] == ["1"]
+    assert all(life.gone is not None for life in lives.values())
+
+
+def test_a_machine_that_dies_of_its_platform_twice_is_the_platforms_error(launcher: Launcher, sshd: LocalSshd) -> None:
+    killing(launcher, 2)
+    with pytest.raises(PlatformError, match=r"machine kola-run-main-2 lost after .*: the process is gone"):
+        boot(launcher, sshd)
+    assert not [tag for tag in machines() if tag.run_id == "run"]

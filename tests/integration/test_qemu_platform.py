@@ -133,7 +133,7 @@ def test_qemu_that_is_killed(qemu: Qemu, idle: Prepared, name: str) -> None:
         os.kill(process.pid, signal.SIGTERM)
         process.close()
         loss = _loss(machine, 10)
-    assert loss.kind == "exit"
+    assert loss.kind == "provider"
     assert loss.summary.startswith("QEMU ended unexpectedly: qemu-system-x86_64: terminating on signal 15")
 
 

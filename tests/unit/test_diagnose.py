@@ -209,7 +209,7 @@ LC_ALL=C \\
 
 def test_qemu_that_was_killed() -> None:
     loss = exit_loss(QEMU_LOG + "2026-11-23 06:34:42.239+0000: shutting down, reason=crashed\n", powered_off=False)
-    assert (loss.kind, loss.summary) == ("exit", "QEMU ended unexpectedly")
+    assert (loss.kind, loss.summary) == ("provider", "QEMU ended unexpectedly")
     assert loss.detail == ("2026-11-23 06:34:42.239+0000: shutting down, reason=crashed",)
 
 
@@ -222,11 +222,12 @@ def test_qemu_that_says_why_it_ends() -> None:
 
 
 def test_power_off_is_told_apart_from_a_crash() -> None:
-    assert exit_loss(QEMU_LOG, powered_off=True).summary == "the machine was powered off from inside"
+    loss = exit_loss(QEMU_LOG, powered_off=True)
+    assert (loss.kind, loss.summary) == ("exit", "the machine was powered off from inside")
 
 
 def test_a_log_that_cannot_be_read_is_no_excuse() -> None:
-    assert exit_loss("", powered_off=False).kind == "exit"
+    assert exit_loss("", powered_off=False).kind == "provider"
 
 
 def test_a_panic_of_a_kernel_that_prints_no_times() -> None:

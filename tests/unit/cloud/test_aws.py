@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from moto.ec2.models.instances import StateReason
 from moto.s3.models import s3_backends
 
 from kola.errors import ConfigError, PlatformError
@@ -207,6 +208,24 @@ class TestAws(CloudContract):
             made = backend_of(cloud).get_instance(instance.id)
             assert made.instance_type == "m6a.large"
             assert made.cpu_options == {"AmdSevSnp": "enabled"}
+
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            ("Server.SpotInstanceTermination", "provider"),
+            ("Server.InternalError", "provider"),
+            ("Client.InstanceInitiatedShutdown", "exit"),
+        ],
+    )
+    def test_whose_fault_the_end_of_a_machine_is(self, cloud: Cloud, code: str, kind: str) -> None:
+        prepared = cloud.driver(worker="main").prepare(cloud.published)
+        with cloud.driver().launch(SPEC, IGNITION, MACHINE, prepared) as instance:
+            backend = backend_of(cloud).get_instance(instance.id)
+            backend.state_reason, backend._state.name = StateReason(f"{code}: it ended", code), "stopping"
+            cloud.kill(instance)
+            loss = wait_until(instance.lost, 30, what="the loss", interval=0.02)
+        assert loss is not None
+        assert (loss.kind, loss.summary) == (kind, f"the instance is stopped: {code}: it ended")
 
     def test_a_spot_instance_has_no_power_switch(self, cloud: Cloud) -> None:
         assert cloud.driver(worker="main").prepare(cloud.published).lacks == {}
