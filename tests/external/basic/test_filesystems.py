@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,3 +61,18 @@ def test_boot_has_the_entry_that_booted(machine: Machine) -> None:
     wanted = [argument for argument in keys["options"].split() if not argument.startswith("$")]
     assert len(wanted) >= 3
     assert set(wanted) <= set(used)
+
+
+@pytest.mark.kola(needs=["ostree"], covers="update")
+def test_boot_has_room_for_the_next_kernel(machine: Machine) -> None:
+    """There is room for an update: kernel and initramfs of another release fit into /boot beside those there."""
+    release = machine.run("uname -r").stdout.strip()
+    find = f"find /boot/ostree -name '*{release}*' -size +0 -printf '%s %h\\n'"
+    folders: Counter[str] = Counter()
+    for line in machine.run(find, sudo=True).stdout.splitlines():
+        size, folder = line.split(" ", 1)
+        folders[folder] += int(size)
+    assert folders, f"no kernel of {release} in /boot/ostree"
+    blocks, size = machine.run("stat --file-system --format='%f %S' /boot").stdout.split()
+    free, needed = int(blocks) * int(size) >> 20, max(folders.values()) >> 20
+    assert free > needed, f"/boot has {free} MiB free; another kernel with its initramfs takes {needed} MiB"

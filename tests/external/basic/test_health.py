@@ -21,6 +21,32 @@ def test_boot_completed_without_failed_units(machine: Machine) -> None:
     assert state == "running"
 
 
+@pytest.mark.kola(covers="boot")
+def test_no_service_holds_the_boot_up(machine: Machine) -> None:
+    """No service of the system itself takes half a minute to start: whatever it waits for, everybody waits with it."""
+    # Much of that is waiting, for devices and addresses, which takes no longer where the processor is slow.
+    limit = 27 + 3 * machine.slowness
+    shown = machine.run(["systemctl", "show", f"--property={','.join(START)}", "*.service"]).stdout
+    units = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.strip().split("\n\n")]
+    took = {unit["Id"]: start_seconds(unit) for unit in units if unit["FragmentPath"].startswith("/usr/lib/")}
+    assert took, "systemd shows no service"
+    slow = [f"{name} {seconds:.0f} s" for name, seconds in took.items() if seconds > limit]
+    assert not slow, f"slow to start, so that the boot takes longer: {', '.join(slow)}; allowed are {limit:.0f} s"
+
+
+START = (
+    "Id",
+    "FragmentPath",
+    *(f"{moment}TimestampMonotonic" for moment in ("InactiveExit", "ActiveEnter", "InactiveEnter")),
+)
+
+
+def start_seconds(unit: dict[str, str]) -> float:
+    """Return the seconds that a service took to become active, or to do what it does once."""
+    begin, active, over = (int(unit[key]) for key in START[2:])
+    return max(0, (active or over) - begin) / 1e6
+
+
 @pytest.mark.kola(covers="kernel")
 def test_identity_of_the_system(machine: Machine) -> None:
     """/etc/os-release names the system, and the kernel that runs is the one whose modules are there."""

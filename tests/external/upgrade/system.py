@@ -114,7 +114,9 @@ class System:
         """See that one of these releases runs, and that the system is whole; returns which it is."""
         booted = self.booted()
         running = [release for release in allowed if release.commit == booted]
-        assert running, f"{booted} is booted, not one of {', '.join(r.version or r.commit for r in allowed)}"
+        assert running, (
+            f"{booted} is booted, not one of {', '.join(r.version or r.commit for r in allowed)}{self._finalising()}"
+        )
         failed = self.machine.failed_units()
         assert not failed, f"failed units in {running[0].version}: {', '.join(failed)}"
         broken = self.machine.run(["bash", "-c", _BROKEN_ENTRIES], sudo=True).stdout
@@ -123,3 +125,9 @@ class System:
         if running[0].kernel:
             assert kernel == running[0].kernel, f"the kernel is {kernel}, not {running[0].kernel}"
         return running[0]
+
+    def _finalising(self) -> str:
+        """What the boot before this one said when it made the staged deployment the next one, which may have failed."""
+        command = ["journalctl", "--quiet", "--boot=-1", "--unit=ostree-finalize-staged", "--output=cat", "--lines=10"]
+        said = self.machine.run(command, sudo=True, check=False).stdout.strip()
+        return f"; ostree-finalize-staged said:\n{said}" if said else ""

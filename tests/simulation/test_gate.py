@@ -16,7 +16,7 @@ from kola.arch import host_arch
 from kola.cli import main
 from kola.results import Outcome, read
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ARCH = host_arch().name
 MATRIX = f"""
 [streams]
