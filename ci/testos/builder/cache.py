@@ -142,4 +142,9 @@ class Cache:
             for path in newest[count:]:
                 if path not in keep:
                     output.note(f"removing the old {path.name}")
-                    shutil.rmtree(path)
+                    self._remove(path)
+
+    def _remove(self, result: Path) -> None:
+        """Remove a result in one step: of one whose removal is cut short, what is left must not pass for all of it."""
+        with self.workspace() as folder:
+            result.rename(folder / result.name)
