@@ -42,6 +42,9 @@ class Deployment:
     booted: bool
     state: str
 
+    def __str__(self) -> str:
+        return f"{self.commit[:10]} ({'booted' if self.booted else self.state or 'not booted'})"
+
 
 class System:
     """One machine, and the releases that it can be updated to."""
@@ -76,7 +79,9 @@ class System:
         if self.has_rpm_ostree:
             self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=self.patience)
             return
-        (index,) = (i for i, found in enumerate(self.deployments()) if found.state == "rollback")
+        there = self.deployments()
+        index = next((i for i, found in enumerate(there) if found.state == "rollback"), None)
+        assert index is not None, f"there is no deployment to roll back to, only {', '.join(map(str, there))}"
         self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=self.patience)
 
     def update(self, release: Release) -> None:
