@@ -116,7 +116,11 @@ class System:
         return [found.commit for found in self.deployments() if found.state == "staged"]
 
     def expect(self, *allowed: Release) -> Release:
-        """See that one of these releases runs, and that the system is whole; returns which it is."""
+        """See that one of these releases runs, and that the system is whole; returns which it is.
+
+        SSH answers before the boot is over: what the last services do, or that they fail, is waited for.
+        """
+        self.machine.run("systemctl is-system-running --wait", check=False, timeout=self.patience)
         booted = self.booted()
         running = [release for release in allowed if release.commit == booted]
         assert running, (
