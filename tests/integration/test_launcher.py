@@ -140,14 +140,14 @@ def test_a_saved_machine_that_fails_twice_is_dropped(launcher: Launcher) -> None
     assert said(launcher) == ["clone failed, once more", "clone dropped"]
 
 
-def boot(launcher: Launcher, sshd: LocalSshd, machines: int = 1) -> list[Running]:
+def boot(launcher: Launcher, sshd: LocalSshd, count: int = 1) -> list[Running]:
     """Boot machines as a test's own are, but for the keys, which are the local sshd's."""
     access = dataclasses.replace(
         launcher._access, user=sshd.user, client_key=sshd.client_key, host_key=sshd.host_key.public
     )
     running = list[Running]()
     try:
-        launcher._boot(WANTED, [Boot(access, sshd.host_key)] * machines, running)
+        launcher._boot(WANTED, [Boot(access, sshd.host_key)] * count, running)
         for one in running:
             assert one.machine.run("echo well").stdout == "well\n"
     finally:
@@ -160,7 +160,7 @@ def test_a_machine_that_dies_of_its_platform_while_it_boots_is_made_once_more(
     launcher: Launcher, sshd: LocalSshd
 ) -> None:
     killing(launcher, 1)
-    names = [one.machine.name[-1] for one in boot(launcher, sshd, machines=2)]
+    names = [one.machine.name[-1] for one in boot(launcher, sshd, count=2)]
     assert names == ["3", "2"], "it takes the place of the one that died"
     assert said(launcher).count("lost, once more") == 1
     assert said(launcher).count("up") == 2

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -88,6 +89,8 @@ def world(qemu: Qemu, idle: Prepared, folder: Path) -> Iterator[Host]:
 
 class TestQemu(PlatformContract):
     """The contract."""
+
+    KILLED: ClassVar[str] = "provider"
 
     def prepared(self, world: World) -> Prepared:
         """Prepare once: that runs guests to find out which accelerator works, which takes seconds."""
