@@ -145,7 +145,7 @@ def parse_graph(text: bytes, source: str) -> Graph:
 def _read_node(node: Document) -> Node:
     found = node.need("metadata")
     metadata = {key: str(value) for key, value in found.of(dict, "an object").value.items()}
-    if not found.text(AGE_INDEX).isdecimal():
+    if not re.fullmatch(r"[0-9]{1,9}", found.text(AGE_INDEX)):
         raise ConfigError(
             f"{found.source}: {found.path}: {AGE_INDEX}: expected a number, found '{metadata[AGE_INDEX]}'"
         )

@@ -7,6 +7,7 @@ import http.client
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from kola import __version__
@@ -35,11 +36,16 @@ _MOST = 64 << 20
 """Bytes of metadata: more is not what was asked for."""
 
 
+class NotThere(ConfigError):
+    """The server answers, and has nothing of that name."""
+
+
 def fetch_text(url: str) -> bytes:
     """Return a small document.
 
     Raises:
-        ConfigError: it is not to be had; says why.
+        NotThere: the server says so.
+        ConfigError: it is not to be had otherwise; says why.
     """
     return _retried(url, lambda: _read_all(url))
 
@@ -130,7 +136,8 @@ def _opened(url: str, headers: dict[str, str]) -> Iterator[http.client.HTTPRespo
             raise _Broken(f"{e.code} {e.reason}") from e
         if e.code == _NOT_SATISFIABLE:
             raise
-        raise ConfigError(f"{url}: {e.code} {e.reason}") from e
+        absent = e.code in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+        raise (NotThere if absent else ConfigError)(f"{url}: {e.code} {e.reason}") from e
     except (http.client.InvalidURL, UnicodeError) as e:  # of the address, which no other try makes better
         raise ConfigError(f"'{url}' is no URL: {e}") from e
     except (urllib.error.URLError, http.client.HTTPException, OSError) as e:

@@ -62,9 +62,13 @@ def _said(record: RunRecord, target: Target) -> Iterator[str]:
 
 
 def _arrived(record: RunRecord, build: Build | None) -> Iterator[str]:
-    """Yield that none of the machines was one of the build, though tests ran: all were updated, or there was none."""
-    up = [machine for machine in record.machines.values() if machine.up is not None]
-    ran = any(test.outcome in RAN for test in record.tests.values())
+    """Yield that no machine of a test that ran was one of the build: all were updated, or there was none."""
+    if record.targets[0].from_image is None and any(machine.updated for machine in record.machines.values()):
+        yield "machines had booted an image to update from, and the target names none"
+    ran = [test for test in record.tests.values() if test.outcome in RAN]
+    used = {name for test in ran for name in test.machines}
+    up = [machine for name, machine in record.machines.items() if name in used and machine.up is not None]
+    # One that no test used says nothing of what these did.
     if not ran or any(not machine.updated for machine in up):
         return
     arrived = {machine.arrived for machine in up} - {""}

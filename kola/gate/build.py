@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kola.results import Target
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_BYTES = 2**50
+"""Of an image."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
         ConfigError: not in that format.
     """
     document = Document.parse(text, source)
-    labels = document.get("coreos-assembler.oci-labels")
+    labels = document.get("coreos-assembler.oci-imported-labels")
     stream = labels.text("com.coreos.stream", "") if labels is not None else ""
     container = document.get("base-oscontainer")
     commit = document.text("ostree-commit")
@@ -104,7 +106,10 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
 def _image(image: Document) -> ImageFile:
     digests = {image.text(key, "") for key in ("sha256", "uncompressed-sha256")} - {""}
     size = image.get("size")
-    return ImageFile(frozenset(digests), None if size is None else int(size.of(int, "a number").value))
+    length = None if size is None else int(size.of(int, "a number").value)
+    if length is not None and not 0 < length < _MOST_BYTES:
+        raise ConfigError(f"{image.source}: {image.path}: size: expected a number of bytes, found {str(length)[:20]}")
+    return ImageFile(frozenset(digests), length)
 
 
 def _cloud_ids(document: Document) -> dict[str, frozenset[str]]:

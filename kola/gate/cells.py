@@ -25,6 +25,7 @@ _BAD = {
     Outcome.FAILED: Code.FAILED,
     Outcome.PROVIDER_ERROR: Code.PROVIDER_ERROR,
     Outcome.NOT_RUN: Code.NOT_RUN,
+    Outcome.WARNED: Code.WARNED,
 }
 _EXPLAINS = {ExitCode.FAILED: Outcome.FAILED, ExitCode.PROVIDER_ERROR: Outcome.PROVIDER_ERROR}
 """Exit codes that are what a test's outcome makes of a run; any other one says that the run itself is not right."""
@@ -113,7 +114,7 @@ def examine(cell: Cell, evidence: Mapping[str, Evidence], expected: Expected, po
             record = merged if merged.complete else None
         except ConfigError as e:
             findings.append(Finding(Code.INCOMPLETE, cell.name, str(e)))
-    required = tuple(replace(finding, required=cell.required) for finding in findings)
+    required = tuple(replace(finding, required=finding.required and cell.required) for finding in findings)
     return CellReport(cell, tuple(genuine), record, required)
 
 
@@ -191,14 +192,12 @@ def _incomplete(job: Job, record: RunRecord) -> str:
 
 
 def _outcomes(cell: Cell, records: Sequence[RunRecord], policy: Policy) -> Iterator[Finding]:
-    """Yield what the tests say."""
+    """Yield what the tests say; one that only warned is always told of."""
     tests = sorted({nodeid: test for record in records for nodeid, test in record.tests.items()}.items())
     for nodeid, test in tests:
-        code = _BAD.get(test.outcome)
-        if test.outcome is Outcome.WARNED and policy.warned_holds:
-            code = Code.WARNED
-        if code is not None:
-            yield Finding(code, f"{cell.name}::{nodeid}", test.reason or "no reason given")
+        if (code := _BAD.get(test.outcome)) is not None:
+            holds = code is not Code.WARNED or policy.warned_holds
+            yield Finding(code, f"{cell.name}::{nodeid}", test.reason or "no reason given", holds)
     outcomes = Counter(test.outcome for _, test in tests)
     if not GOOD & set(outcomes):
         said = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items()) or "there are none"
@@ -216,7 +215,8 @@ def untested(reports: Sequence[CellReport]) -> Iterator[Finding]:
 def same_deployment(reports: list[CellReport]) -> Iterator[Finding]:
     """Yield where cells of one architecture had booted different deployments: one build has one."""
     first: dict[str, CellReport] = {}
-    for report in reports:
+    # Required ones first: compared with one that only informs, two of them could differ and hold nothing.
+    for report in sorted(reports, key=lambda report: not report.cell.required):
         if not report.deployments:
             continue
         before = first.setdefault(report.cell.arch, report)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kola.gate.findings import Code
 from kola.gate.release import Phase
-from kola.gate.show import state, word
+from kola.gate.show import TOLD, state, word
 from kola.results import Outcome
 from kola.text import one_line
 
@@ -41,7 +41,11 @@ def _promoted(verdict: Verdict) -> bool:
 
 
 def _earlier(verdict: Verdict) -> bool:
-    return _results(verdict) and any(history.builds for history in verdict.question.histories)
+    return _results(verdict) and any(history.baseline for history in verdict.question.histories)
+
+
+def _compared(verdict: Verdict) -> bool:
+    return _results(verdict) and bool(verdict.question.metadata.builds)
 
 
 def _metadata(verdict: Verdict) -> object:
@@ -70,14 +74,14 @@ BOXES = (
     _box("All results are signed by known keys", {Code.UNSIGNED, Code.SIGNATURE}),
     _box("All results are of this build: its id, its images, the deployment read in the machines", {
         Code.BUILD, Code.DIGEST,
-    }),
-    _box("No test failed, was left out or met a failing provider", {
+    }, seen=_compared),
+    _box("No test failed, was left out or met a failing provider; the policy lets those pass that only warned", {
         Code.FAILED, Code.NOT_RUN, Code.PROVIDER_ERROR, Code.WARNED,
     }),
     _box("No more flaky tests than allowed, none again and again", {Code.FLAKY_BUDGET, Code.FLAKY_AGAIN}),
     _box("The suites run all that ran for the last promoted build", {Code.SHRUNK, Code.NO_HISTORY}, seen=_promoted),
     _box("Boots, tests and images are not slower or larger than before", {
-        Code.BOOT_TIME, Code.TEST_TIME, Code.IMAGE_SIZE,
+        Code.BOOT_TIME, Code.TEST_TIME, Code.IMAGE_SIZE, Code.TOO_FEW,
     }, seen=_earlier),
     _box("meta.json is of this build and stream for every architecture", {Code.METADATA}, seen=_metadata),
     _box("The build follows the last release of the stream", {Code.PARENT}, _STEPS, _metadata),
@@ -107,9 +111,7 @@ def to_markdown(verdict: Verdict) -> str:
         found = [finding for finding in verdict.findings if finding.code in box.codes and finding.required]
         holding = [str(finding) for finding in found if finding.holds]
         waived = [f"waived: {finding} -- {finding.waiver}" for finding in found if finding.waiver is not None]
-        compared = [
-            f"not needed: {f}" for f in verdict.findings if f.code in box.codes & {Code.NO_HISTORY} and not f.required
-        ]
+        compared = [f"not needed: {f}" for f in verdict.findings if f.code in box.codes & TOLD and not f.required]
         seen = box.seen(verdict)
         lines.append(f"- [{'x' if seen and not holding else ' '}] {box.text}")
         nothing = [] if seen or holding or compared else ["there is nothing to look at"]

@@ -33,6 +33,7 @@ class Code(enum.StrEnum):
     FLAKY_AGAIN = "flaky-again"
     SHRUNK = "shrunk"
     NO_HISTORY = "no-history"
+    TOO_FEW = "too-few"
     BOOT_TIME = "boot-time"
     TEST_TIME = "test-time"
     IMAGE_SIZE = "image-size"
@@ -42,41 +43,47 @@ class Code(enum.StrEnum):
     GRAPH_EDGES = "graph-edges"
 
 
-MEANING = {
-    Code.MISSING: "there are no results of a job of a required cell",
-    Code.UNTESTED: "of a whole architecture no required cell has results that can be believed, with a test that ran",
-    Code.UNREADABLE: "results that are cut off, no record, of an unknown schema, or contradict themselves",
-    Code.UNSIGNED: "there is no signed statement beside the results",
-    Code.SIGNATURE: "the statement is not signed by known keys, or is about something else",
-    Code.DUPLICATE: "the results of one run are there twice",
-    Code.MISPLACED: "results are of another job than their folder says: name, suite, platform, architecture, share...",
-    Code.INCOMPLETE: "the run did not come to its end, or shares do not fit together",
-    Code.BUILD: "the results are of another build or stream",
-    Code.DIGEST: "another image than the build's was booted, or another deployment, or nobody knows which",
-    Code.STALE: "the results are older than allowed, or from the future",
-    Code.NO_TESTS: "not one test ran",
-    Code.FAILED: "a test failed",
-    Code.PROVIDER_ERROR: "the platform failed: nothing is known of a test",
-    Code.NOT_RUN: "a test was selected and did not run",
-    Code.WARNED: "a test only warned, and the policy does not let that pass",
-    Code.FLAKY_BUDGET: "more tests were flaky than the policy lets pass",
-    Code.FLAKY_AGAIN: "a test was flaky in too many of the last builds",
-    Code.SHRUNK: "tests that ran for the last promoted build did not run",
-    Code.NO_HISTORY: "there is too little to compare with, and the policy wants it",
-    Code.BOOT_TIME: "machines take longer to boot than before",
-    Code.TEST_TIME: "a test takes longer than before",
-    Code.IMAGE_SIZE: "an image is larger than before",
-    Code.METADATA: "meta.json of the build is not there, or says another build, stream or digest",
-    Code.PARENT: "the build does not follow the last release",
-    Code.GRAPH_NODE: "the build is not in the update graph as it should be",
-    Code.GRAPH_EDGES: "updates to the build are missing in the graph, or there are some that must not be",
+_AGAIN = "run the job again: rm -r RESULTS/JOB, then kola matrix run --output RESULTS --job JOB"
+_LOOK = "look at the test in the report (kola report RESULTS -o report.html); if others wait for the repair, waive it"
+_WAIT = "the next builds bring results to compare with; until then waive it"
+_SLOWER = "compare with the build before in the report (kola report RESULTS --history DIR); if that is meant, waive it"
+_GRAPH = "mend the update graph's metadata of the stream, and ask again with the graph as it is served then"
+NEXT = {
+    Code.MISSING: "run the job: kola matrix run --output RESULTS --job JOB",
+    Code.UNTESTED: "run the required cells of that architecture; nobody can answer for all of them",
+    Code.UNREADABLE: _AGAIN,
+    Code.UNSIGNED: "run the job with --sign-key; results that nobody signed prove nothing",
+    Code.SIGNATURE: f"find out who wrote them, and if --key and the policy's keys are the right ones; else {_AGAIN}",
+    Code.DUPLICATE: "remove the folder that is too many",
+    Code.MISPLACED: f"have the job's results in the folder of its name; else {_AGAIN}",
+    Code.INCOMPLETE: f"look at RESULTS/jobs/JOB.log for why it ended; {_AGAIN}",
+    Code.BUILD: f"ask about the build that was tested, or {_AGAIN}",
+    Code.DIGEST: f"the job tested something else than this build: {_AGAIN}",
+    Code.STALE: _AGAIN,
+    Code.NO_TESTS: "look at RESULTS/jobs/JOB.log for why none ran",
+    Code.FAILED: _LOOK,
+    Code.PROVIDER_ERROR: f"the platform failed, not the build: {_AGAIN}",
+    Code.NOT_RUN: f"look at RESULTS/jobs/JOB.log for why; {_AGAIN}",
+    Code.WARNED: _LOOK,
+    Code.FLAKY_BUDGET: _LOOK,
+    Code.FLAKY_AGAIN: _LOOK,
+    Code.SHRUNK: "have the tests run again; if they were removed on purpose, waive it until the next release",
+    Code.NO_HISTORY: "put the results of the last release into HISTORY/STREAM/BUILD, or waive it",
+    Code.TOO_FEW: _WAIT,
+    Code.BOOT_TIME: _SLOWER,
+    Code.TEST_TIME: _SLOWER,
+    Code.IMAGE_SIZE: _SLOWER,
+    Code.METADATA: "look at BUILDS/ID/ARCH/meta.json: the build may not be over, or --builds is another stream's",
+    Code.PARENT: "build again on top of the last release; if it is released already, ask with --phase rollout",
+    Code.GRAPH_NODE: _GRAPH,
+    Code.GRAPH_EDGES: _GRAPH,
 }
-"""For the documentation and for who reads a verdict."""
+"""What to do about each. Capitals stand for what the question and the finding name."""
 
 WAIVABLE = frozenset(
     {
         *(Code.MISSING, Code.INCOMPLETE, Code.NO_TESTS, Code.FAILED, Code.PROVIDER_ERROR, Code.NOT_RUN, Code.WARNED),
-        *(Code.FLAKY_BUDGET, Code.FLAKY_AGAIN, Code.SHRUNK, Code.NO_HISTORY),
+        *(Code.FLAKY_BUDGET, Code.FLAKY_AGAIN, Code.SHRUNK, Code.NO_HISTORY, Code.TOO_FEW),
         *(Code.BOOT_TIME, Code.TEST_TIME, Code.IMAGE_SIZE),
     }
 )

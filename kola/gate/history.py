@@ -43,13 +43,18 @@ class History:
     Attributes:
         stream: its name.
         builds: as many as the policy wants to look at.
-        promoted: the last of them that was released; None if none of them was, or nobody knows.
+        baseline: as many, of those only that were released: with them measures are compared, for else builds that were
+            held because they were slower would make the next ones pass. All of them if nobody knows which were.
+        released: the last release of the stream; empty if nobody knows.
+        promoted: its results; if nobody knows which it is, those of the newest build. None if these are not there.
         cells: names of the cells that the stream has now; empty: nobody knows.
         metadata: whether it is known where the meta.json of its builds are.
     """
 
     stream: str
     builds: tuple[Past, ...] = ()
+    baseline: tuple[Past, ...] = ()
+    released: str = ""
     promoted: Past | None = None
     cells: frozenset[str] = frozenset()
     metadata: bool = False
@@ -60,16 +65,17 @@ def shrunk(reports: Sequence[CellReport], history: History, policy: Policy) -> I
     promoted = history.promoted
     if promoted is None:
         text = "no results of a promoted build to compare the suites with"
-        yield Finding(Code.NO_HISTORY, "promoted", text, policy.history_required)
+        if history.released:
+            text += f": the last release is {history.released}, and its results are not in the history"
+        yield Finding(Code.NO_HISTORY, f"{history.stream}.promoted", text, policy.history_required)
         return
     for report in reports:
         before = promoted.cells.get(report.cell.name)
         if not report.genuine:
             continue
         if before is None:
-            if policy.history_required:
-                text = f"the promoted build {promoted.build_id} has no results that could be compared"
-                yield Finding(Code.NO_HISTORY, report.cell.name, text, report.cell.required)
+            text = f"the promoted build {promoted.build_id} has no results that could be compared"
+            yield Finding(Code.NO_HISTORY, report.cell.name, text, policy.history_required and report.cell.required)
             continue
         # What was to run and did not is a finding of its own.
         there = {nodeid for nodeid, test in report.tests.items() if test.outcome is not Outcome.SKIPPED}
@@ -103,7 +109,7 @@ def flaky(reports: Sequence[CellReport], history: History, policy: Policy) -> It
     counted = [f"{report.cell.name}::{nodeid}" for report, nodeid in names if report.cell.required]
     if len(counted) > policy.flaky_budget:
         text = f"{len(counted)} tests are flaky; allowed: {policy.flaky_budget}: {some(counted, 5)}"
-        yield Finding(Code.FLAKY_BUDGET, "flaky", text)
+        yield Finding(Code.FLAKY_BUDGET, f"{history.stream}.flaky", text)
     for report, nodeid in names:
         # Of builds that have no results of this cell nobody knows whether it was flaky in there.
         whole = [past for past in history.builds if report.cell.name in past.cells]

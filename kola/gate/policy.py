@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kola.errors import ConfigError
 from kola.matrix import Cadence
-from kola.matrix.table import Table
+from kola.matrix.table import Table, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,10 +97,7 @@ def parse_policy(text: str, source: str) -> Policy:
     Raises:
         ConfigError: something in it is wrong: names the key, and what is allowed.
     """
-    try:
-        top = Table(source, tomllib.loads(text), _TOP)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: {e}") from e
+    top = read_toml(text, source, _TOP)
     values: dict[str, Any] = {}
     results = _table(
         top, "results", ("matrix", "cadence", "platforms", "suites", "max_age_hours", "keys", "signatures")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kola import matrix
 from kola.cincinnati import SCHEME, parse_graph
-from kola.download import fetch_text
+from kola.download import NotThere, fetch_text
 from kola.errors import ConfigError
 from kola.gate.build import parse_build, parse_releases
 from kola.gate.cells import Expected, examine
@@ -22,7 +23,7 @@ from kola.statement import FILE, RESULTS, Keys, load_keys
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kola.cincinnati import Graph
     from kola.gate.build import Build, StreamRelease
@@ -119,8 +120,8 @@ def read_builds(location: str, build_id: str, arches: Iterable[str]) -> dict[str
     found = {}
     for arch in arches if location else ():
         source = f"{location.rstrip('/')}/{build_id}/{arch}/meta.json"
-        if _is_url(source) or Path(source).exists():
-            found[arch] = parse_build(read_location(source), source, arch)
+        if (text := _bytes(Path(source)) if not _is_url(source) else _fetched(source)) is not None:
+            found[arch] = parse_build(text, source, arch)
     return found
 
 
@@ -187,7 +188,8 @@ class Where:
         policy: how many builds are looked at.
         keys: whose signatures count: results without one are no history.
         builds: as ``location`` of ``read_builds``.
-        releases: of the stream: the last one is the promoted build; none: the newest earlier build counts as that.
+        releases: of the stream: the last one is the promoted build, and measures are compared with these alone; none:
+            every build counts as released.
     """
 
     stream: str
@@ -213,34 +215,42 @@ def read_history(folder: Path, build_id: str, where: Where) -> History:
     if not folder.is_dir():
         raise ConfigError(f"--history {folder}: no such folder")
     here = folder / stream
-    nothing = History(stream, cells=frozenset(cell.name for cell in where.cells), metadata=bool(where.builds))
+    versions = [release.version for release in where.releases if release.version != build_id]
+    cells = frozenset(cell.name for cell in where.cells)
+    nothing = History(stream, released=versions[-1] if versions else "", cells=cells, metadata=bool(where.builds))
     try:
-        names = sorted(path.name for path in here.iterdir() if path.is_dir() and path.name != build_id)
+        builds = [path for path in sorted(here.iterdir()) if path.is_dir()]
+        started = {path.name: when for path in builds if (when := _started(path)) is not None}
     except FileNotFoundError:
         return nothing
     except OSError as e:
-        raise ConfigError(f"{here}: {e.strerror}") from e
-    started = {name: when for name in names if (when := _started(here / name)) is not None}
-    judged = _started(here / build_id) if (here / build_id).is_dir() else None
-    ordered = sorted(started, key=lambda name: started[name], reverse=True)
-    earlier = [name for name in ordered if judged is None or started[name] < judged]
-    promoted = _promoted(earlier, [release.version for release in where.releases if release.version != build_id])
-    wanted: list[Past] = []
-    for name in earlier:
-        if len(wanted) < where.policy.history_builds and (past := _past(here / name, started[name], where)).cells:
-            wanted.append(past)
-    known = {past.build_id: past for past in wanted}
-    if promoted is not None and promoted not in known:
-        known[promoted] = _past(here / promoted, started[promoted], where)
-    last = known[promoted] if promoted is not None else None
-    return replace(nothing, builds=tuple(wanted), promoted=last)
+        raise ConfigError(f"{e.filename or here}: {e.strerror}") from e
+    judged = started.pop(build_id, None)
+    earlier = sorted((name for name in started if judged is None or started[name] < judged), key=started.__getitem__)
+    pasts = _Pasts(here, started, where)
+    newest = pasts.newest(reversed(earlier))
+    if not versions:
+        return replace(nothing, builds=newest, baseline=newest, promoted=newest[0] if newest else None)
+    baseline = pasts.newest(name for name in reversed(earlier) if name in versions)
+    last = pasts.of(versions[-1]) if versions[-1] in earlier else None
+    return replace(nothing, builds=newest, baseline=baseline, promoted=last)
 
 
-def _promoted(earlier: Sequence[str], released: Sequence[str]) -> str | None:
-    """Return the last build that was released, if its results are here; nobody knows which: the newest one."""
-    if released:
-        return released[-1] if released[-1] in earlier else None
-    return earlier[0] if earlier else None
+class _Pasts:
+    """The earlier builds of a stream, each read once."""
+
+    def __init__(self, folder: Path, started: Mapping[str, float], where: Where) -> None:
+        self._folder, self._started, self._where = folder, started, where
+        self._known: dict[str, Past] = {}
+
+    def of(self, name: str) -> Past:
+        if name not in self._known:
+            self._known[name] = _past(self._folder / name, self._started[name], self._where)
+        return self._known[name]
+
+    def newest(self, names: Iterable[str]) -> tuple[Past, ...]:
+        """Return the first of them that have results which count, as many as the policy looks at."""
+        return tuple(islice((past for past in map(self.of, names) if past.cells), self._where.policy.history_builds))
 
 
 def _past(folder: Path, started: float, where: Where) -> Past:
@@ -287,6 +297,14 @@ def read_location(location: str) -> bytes:
     if found is None:
         raise ConfigError(f"{location}: No such file")
     return found
+
+
+def _fetched(url: str) -> bytes | None:
+    """Return what is at a URL, None if there is nothing."""
+    try:
+        return fetch_text(url)
+    except NotThere:
+        return None
 
 
 def _is_url(location: str) -> bool:

@@ -11,7 +11,7 @@ from kola.gate.findings import Code, Finding
 from kola.results import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from kola.gate.build import Build
     from kola.gate.cells import CellReport
@@ -71,8 +71,8 @@ class _Earlier:
     @classmethod
     def of(cls, history: History, own: str) -> _Earlier:
         """Take a history, with the names of the stream ``own``."""
-        whole = [_renamed(past, history.stream, own) for past in history.builds]
-        found = [measures(records, past.builds) for records, past in zip(whole, history.builds, strict=True)]
+        whole = [_renamed(past, history.stream, own) for past in history.baseline]
+        found = [measures(records, past.builds) for records, past in zip(whole, history.baseline, strict=True)]
         return cls(history.stream, found, Counter(name for records in whole for name in records))
 
 
@@ -88,15 +88,17 @@ def regressions(
         policy: the rules.
     """
     cells = {report.cell.name: report.genuine for report in reports if report.genuine}
-    informing = {report.cell.name for report in reports if not report.cell.required}
+    needed = {report.cell.name for report in reports if report.cell.required}
+    # Of images that no required cell boots nobody waits for the results either.
+    needed |= {f"{report.cell.arch} {report.cell.platform.driver}" for report in reports if report.cell.required}
     now = measures(cells, builds)
-    yield from _no_size(builds)
+    own = histories[0].stream
+    yield from _no_size(builds, own, needed)
     rules = {
         Code.BOOT_TIME: policy.boot_time,
         Code.TEST_TIME: policy.test_time,
         Code.IMAGE_SIZE: policy.image_size,
     }
-    own = histories[0].stream if histories else ""
     for history in histories:
         earlier = _Earlier.of(history, own)
         if policy.history_required and policy.for_stream(history.stream).history_required:
@@ -104,7 +106,7 @@ def regressions(
             compared = [report for report in reports if report.genuine and report.cell.name in has_cells]
             yield from _too_few(compared, now, earlier, policy)
             if history.metadata or history.stream == own:
-                yield from _sizes_too_few(builds, earlier, policy)
+                yield from _sizes_too_few(builds, earlier, own, needed, policy)
         for (code, subject), value in sorted(now.items()):
             before = [past[code, subject] for past in earlier.measures if (code, subject) in past]
             if len(before) < policy.history_least:
@@ -116,7 +118,8 @@ def regressions(
                     f"{value:.1f} {unit}; median of {len(before)} builds of {history.stream}: {median(before):.1f}, "
                     f"the one before: {before[0]:.1f}, allowed: {most:.1f}"
                 )
-                yield Finding(code, name, text, name.partition("::")[0] not in informing)
+                shown = f"{own}.{name}" if code is Code.IMAGE_SIZE else name
+                yield Finding(code, shown, text, name.partition("::")[0] in needed)
 
 
 def _renamed(past: Past, stream: str, own: str) -> dict[str, Sequence[RunRecord]]:
@@ -128,38 +131,43 @@ def _too_few(reports: Sequence[CellReport], now: Measures, earlier: _Earlier, po
     """Yield the cells whose boots cannot be compared: than what is not there, nothing is worse."""
     stream, pasts = earlier.stream, earlier.measures
     for report in reports:
-        cell = report.cell.name
+        cell, required = report.cell.name, report.cell.required
         prefix = f"{cell} on "
         measured = {key for key in now if key[0] is Code.BOOT_TIME and key[1].startswith(prefix)}
         for key in sorted(measured):
             if (there := sum(key in past for past in pasts)) < policy.history_least:
                 where = key[1].removeprefix(prefix)
                 text = f"boots were measured on {where} in {there} earlier builds of {stream}"
-                yield _too_little(cell, text, policy, required=report.cell.required)
+                yield _too_little(cell, text, policy, required=required)
         before = sum(any(key[1].startswith(prefix) for key in past if key[0] is Code.BOOT_TIME) for past in pasts)
         if not measured and before and report.ran:
             text = f"no boot was measured; in {before} earlier builds of {stream} some were"
-            yield Finding(Code.NO_HISTORY, cell, text, report.cell.required)
+            yield Finding(Code.TOO_FEW, cell, text, required)
         if not measured and not before and earlier.cells[cell] < policy.history_least:
             text = f"results of {earlier.cells[cell]} earlier builds of {stream}"
-            yield _too_little(cell, text, policy, required=report.cell.required)
+            yield _too_little(cell, text, policy, required=required)
 
 
-def _sizes_too_few(builds: Mapping[str, Build], earlier: _Earlier, policy: Policy) -> Iterator[Finding]:
+def _sizes_too_few(
+    builds: Mapping[str, Build], earlier: _Earlier, own: str, needed: Collection[str], policy: Policy
+) -> Iterator[Finding]:
     for arch, build in builds.items():
         for platform in build.images:
             key = Code.IMAGE_SIZE, f"{arch} {platform}"
             if (there := sum(key in past for past in earlier.measures)) < policy.history_least:
                 text = f"the size of the image is known of {there} earlier builds of {earlier.stream}"
-                yield _too_little(key[1], text, policy)
+                yield _too_little(f"{own}.{key[1]}", text, policy, required=key[1] in needed)
 
 
-def _no_size(builds: Mapping[str, Build]) -> Iterator[Finding]:
+def _no_size(builds: Mapping[str, Build], own: str, needed: Collection[str]) -> Iterator[Finding]:
     for arch, build in builds.items():
         for platform, image in build.images.items():
             if image.size is None:
-                yield Finding(Code.IMAGE_SIZE, f"{arch} {platform}", "meta.json does not say the size of the image")
+                name = f"{arch} {platform}"
+                yield Finding(
+                    Code.IMAGE_SIZE, f"{own}.{name}", "meta.json does not say the size of the image", name in needed
+                )
 
 
-def _too_little(subject: str, text: str, policy: Policy, *, required: bool = True) -> Finding:
-    return Finding(Code.NO_HISTORY, subject, f"{text}; {policy.history_least} are needed to compare", required)
+def _too_little(subject: str, text: str, policy: Policy, *, required: bool) -> Finding:
+    return Finding(Code.TOO_FEW, subject, f"{text}; {policy.history_least} are needed to compare", required)

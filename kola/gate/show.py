@@ -6,6 +6,7 @@ import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from kola.gate.findings import NEXT, Code
 from kola.results import Outcome
 from kola.text import one_line
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kola.gate.verdict import Verdict
 
 SCHEMA = 1
+TOLD = frozenset({Code.WARNED, Code.NO_HISTORY})
+"""What is told of even where the policy does not ask for it: it makes no cell a bad one then."""
 _SHOWN = 10
 """Findings of one code in one cell that are shown to a person; more are counted."""
 
@@ -47,6 +50,7 @@ def word(verdict: Verdict) -> str:
 def state(verdict: Verdict, report: CellReport) -> str:
     """Return how a cell stands: ``passed``, ``waived``, or ``hold``; of one that only informs ``failed`` for that."""
     own = [finding for finding in verdict.findings if _cell_of(finding, report)]
+    own = [finding for finding in own if finding.required or finding.code not in TOLD]
     if any(finding.waiver is None for finding in own):
         return "hold" if report.cell.required else "failed"
     return "waived" if own else "passed"
@@ -103,6 +107,8 @@ def to_table(verdict: Verdict) -> str:
     waived = [finding for finding in verdict.findings if finding.waiver is not None]
     informing = [finding for finding in verdict.findings if not finding.required and finding.waiver is None]
     lines += _section("holds the release", [(finding, str(finding)) for finding in verdict.reasons])
+    codes = [code for code in Code if any(finding.code is code for finding in verdict.reasons)]
+    lines += ["", "what to do:", *(f"  {code}: {NEXT[code]}" for code in codes)] if codes else []
     lines += _section("waived", [(finding, f"{finding} -- {finding.waiver}") for finding in waived])
     lines += _section("informs", [(finding, str(finding)) for finding in informing])
     lines += ["", "notes:", *(f"  {one_line(note)}" for note in verdict.notes)] if verdict.notes else []

@@ -13,9 +13,10 @@ from kola.gate.regressions import regressions
 from kola.gate.release import Metadata, Phase, check_phase
 from kola.gate.waivers import waive
 from kola.matrix import Choice
+from kola.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kola.gate.cells import CellReport
     from kola.gate.evidence import Evidence
@@ -106,7 +107,8 @@ def decide(question: Question) -> Verdict:
     waived = waive(findings, q.waivers, dt.datetime.fromtimestamp(q.now, dt.UTC).date())
     names = {job.name for cell in q.matrix.cells for job in cell.jobs}
     strays = [f"{folder}: belongs to no cell of {q.matrix.source}" for folder in sorted(set(q.evidence) - names)]
-    return Verdict(q, tuple(reports), waived.findings, (*_part(q, cells, policy), *waived.notes, *strays))
+    notes = (*_part(q, cells, policy), *_unknown(q, own), *waived.notes, *strays)
+    return Verdict(q, tuple(reports), waived.findings, notes)
 
 
 def cells_of(matrix: Matrix, stream: str, policy: Policy) -> tuple[Cell, ...]:
@@ -126,10 +128,23 @@ def _choice(stream: str, policy: Policy) -> Choice:
 
 
 def _part(question: Question, cells: Sequence[Cell], policy: Policy) -> tuple[str, ...]:
-    """Say that the policy looks at a part of the cells only, if it does: such a verdict says nothing of the others."""
-    if not policy.platforms and not policy.suites:
-        return ()
+    """Say which cells the policy leaves out, if any: such a verdict says nothing of these."""
     everything = question.matrix.select(_choice(question.stream, replace(policy, platforms=(), suites=())))
     words = {"platforms": policy.platforms, "suites": policy.suites}
     only = "; ".join(f"{key}: {', '.join(names)}" for key, names in words.items() if names)
-    return (f"this is about {len(cells)} of {len(everything)} cells of {question.stream}: the policy's {only}",)
+    part = f"this is about {len(cells)} of {len(everything)} cells of {question.stream}: the policy's {only}"
+    rarer = [
+        cell.name
+        for cell in question.matrix.select(Choice(streams=[question.stream]))
+        if cell.required and not policy.cadence.includes(cell.cadence)
+    ]
+    late = f"required, but run less often than {policy.cadence}, and not looked at: {some(rarer, 5)}"
+    return (*((part,) if only else ()), *((late,) if rarer else ()))
+
+
+def _unknown(question: Question, own: History) -> Iterator[str]:
+    """Say what nobody gave to compare with."""
+    if not question.metadata.builds and not question.metadata.wanted:
+        yield "no meta.json was given: the images and deployments that were booted are compared with nothing"
+    if own.promoted is not None and not own.released:
+        yield f"nobody says which builds were released: the last one counts as that, {own.promoted.build_id}"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kola.errors import ConfigError
 from kola.gate.findings import WAIVABLE, Code, Finding
-from kola.matrix.table import Table
+from kola.matrix.table import Table, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -75,10 +73,7 @@ def parse_waivers(text: str, source: str, *, today: dt.date, most_days: int) -> 
     Raises:
         ConfigError: something in it is wrong; names what.
     """
-    try:
-        top = Table(source, tomllib.loads(text), ("waivers",))
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: {e}") from e
+    top = read_toml(text, source, ("waivers",))
     listed = top.data.get("waivers", [])
     if not isinstance(listed, list):
         raise top.wrong("waivers", "tables, each headed [[waivers]]")

@@ -292,5 +292,8 @@ class Matrix:
             and (cell.required or not choice.required)
         )
         if not found:
-            raise ConfigError(f"{self.source}: no cell is all of what was asked for")
+            asked = [f"{kind} {', '.join(names)}" for kind, names in wanted.items() if names]
+            asked += [f"cadence {choice.cadence}"] if choice.cadence is not None else []
+            asked += ["required"] if choice.required else []
+            raise ConfigError(f"{self.source}: no cell is all of what was asked for: {'; '.join(asked)}")
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from kola.arch import ARCHES
@@ -20,7 +19,7 @@ from kola.matrix.model import (
     Stream,
     Suite,
 )
-from kola.matrix.table import Table
+from kola.matrix.table import Table, read_toml
 from kola.spec import FIRMWARES
 
 if TYPE_CHECKING:
@@ -62,12 +61,7 @@ def parse(text: str, source: str) -> Matrix:
     Raises:
         ConfigError: something in it is wrong.
     """
-    try:
-        top = Table(source, tomllib.loads(text), _TOP)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{source}: {e}") from e
-    except RecursionError as e:
-        raise ConfigError(f"{source}: nested too deeply") from e
+    top = read_toml(text, source, _TOP)
     known: dict[str, Mapping[str, Any]] = {
         "streams": _named(top, "streams", _stream),
         "platforms": _named(top, "platforms", _platform),

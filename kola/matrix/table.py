@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 from kola.errors import ConfigError
@@ -13,6 +14,25 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 NAMES = "letters, digits, '_' and '-', at most 48"
+
+
+def read_toml(text: str, source: str, keys: Collection[str]) -> Table:
+    """Return the outermost table of a text.
+
+    Args:
+        text: TOML.
+        source: names it in messages.
+        keys: that are known in it.
+
+    Raises:
+        ConfigError: it is no TOML, or has another key.
+    """
+    try:
+        return Table(source, tomllib.loads(text), keys)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{source}: {e}") from e
+    except RecursionError as e:
+        raise ConfigError(f"{source}: nested too deeply") from e
 
 
 class Table:

@@ -59,7 +59,7 @@ class Keys:
         library = _library()
         try:
             opened = library.dsse.Envelope.from_dict(json.loads(envelope))
-        except (ValueError, KeyError, TypeError, AttributeError, library.exceptions.Error) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, library.exceptions.Error) as e:
             raise ConfigError(f"{source}: no DSSE envelope: {e}") from e
         if opened.payload_type != PAYLOAD_TYPE:
             raise ConfigError(f"{source}: has a payload of type {opened.payload_type}; expected {PAYLOAD_TYPE}")

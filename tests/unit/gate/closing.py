@@ -8,11 +8,12 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 from kola.cincinnati import Release
 from kola.gate.findings import Code
-from kola.results import MachineRecord, Outcome, RunRecord
+from kola.results import ImageRecord, MachineRecord, Outcome, RunRecord
 from kola.statement import load_signer, statement_of
 from tests.unit.gate.world import (
     BASIC,
@@ -34,13 +35,14 @@ ONE, TWO = f"{STORAGE}.1of2", f"{STORAGE}.2of2"
 
 @dataclass(frozen=True)
 class Case:
-    """What closes the gate: ``code`` and a part of the text of the reason; in which phase."""
+    """What closes the gate: ``code`` and a part of the text of the reason; in which phase; what else goes with it."""
 
     what: str
     code: Code
     text: str
     close: Callable[[World], object]
     phase: str = "results"
+    also: Code | None = None
 
 
 def job(name: str, change: Callable[[RunRecord], RunRecord]) -> Callable[[World], None]:
@@ -85,6 +87,22 @@ def without(record: RunRecord, number: int) -> RunRecord:
     return replace(record, tests={n: t for n, t in record.tests.items() if n != gone})
 
 
+def slower_and_slower(world: World) -> None:
+    """So many builds since the last release were as slow, and held, that they are most of the last ones."""
+    world.change(BASIC, slowed)
+    for number in range(4):
+        build, started = f"42.2{number}", world.started(BUILD) - 60 * (1 + number)
+        world.store(slowed(record_of(BASIC, build, started)), build)
+        world.write_meta(build)
+
+
+def idle(record: RunRecord) -> RunRecord:
+    """One more machine, of the build, which no test had."""
+    more = MachineRecord("kola-more", booting=record.started, up=record.started + 20, deployment=COMMIT)
+    target = replace(record.targets[0], deployments=[COMMIT])
+    return replace(record, machines={**record.machines, more.name: more}, targets=[target])
+
+
 def silent(record: RunRecord) -> RunRecord:
     more = MachineRecord("kola-more", booting=record.started, up=record.started + 20)
     return replace(record, machines={**record.machines, more.name: more})
@@ -97,7 +115,7 @@ def two_deployments(record: RunRecord) -> RunRecord:
 
 
 def released(world: World) -> None:
-    world.write_releases("42.0", "42.1", PARENT, BUILD)
+    world.write_releases(*EARLIER, BUILD)
 
 
 def graph(change: Callable[[list[Release]], list[Release]]) -> Callable[[World], None]:
@@ -209,7 +227,22 @@ def machines(record: RunRecord, **changes: Any) -> RunRecord:
 
 
 def updated(record: RunRecord, arrived: str) -> RunRecord:
-    return machines(with_deployment(record, ""), updated=True, deployment=PARENT_COMMIT, arrived=arrived)
+    """All machines booted an image to update from."""
+    record = machines(with_deployment(record, ""), updated=True, deployment=PARENT_COMMIT, arrived=arrived)
+    return replace(record, targets=[replace(record.targets[0], from_image=ImageRecord("stream:stable"))])
+
+
+def update(*changes: Callable[[RunRecord], RunRecord], arrived: str) -> Callable[[World], None]:
+    """In a cell of updates, all machines of the run were updated."""
+
+    def close(world: World) -> None:
+        from_stable(world)
+        for build in EARLIER:
+            for name in (BASIC, "next.qemu.x86_64.basic"):
+                world.change(name, lambda r: updated(r, COMMIT), build)
+        world.change(BASIC, lambda r: reduce(lambda record, change: change(record), changes, updated(r, arrived)))
+
+    return close
 
 
 def empty_share(world: World, exit_code: int) -> None:

@@ -12,10 +12,10 @@ from kola.cincinnati import Release, Rollout, graph_of
 from kola.errors import ConfigError
 from kola.gate.build import Build, parse_build
 from kola.gate.checklist import BOXES
-from kola.gate.findings import Code
+from kola.gate.findings import NEXT, Code
 from kola.gate.release import Phase
 from kola.results import ImageRecord, Outcome, Target
-from tests.unit.gate.world import AWS, BASIC, BUILD, PARENT, STORAGE, World, record_of, with_image, with_test
+from tests.unit.gate.world import AWS, BASIC, BUILD, EARLIER, PARENT, STORAGE, World, record_of, with_image, with_test
 
 
 def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +35,9 @@ def test_the_table(world: World, capsys: pytest.CaptureFixture[str]) -> None:
         "",
         "holds the release:",
         f"  failed: {BASIC}::basic.py::test_a: no route to host",
+        "",
+        "what to do:",
+        f"  failed: {NEXT[Code.FAILED]}",
         "",
         "informs:",
         f"  missing: {AWS}: there are no results",
@@ -85,7 +88,7 @@ def test_the_checklist(world: World, capsys: pytest.CaptureFixture[str]) -> None
     assert world.exit_code("pre-release", "--checklist", "-") == 1
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if line.startswith("- [ ]")] == [
-        "- [ ] No test failed, was left out or met a failing provider",
+        "- [ ] No test failed, was left out or met a failing provider; the policy lets those pass that only warned",
         f"- [ ] {BASIC}: 2 passed, 1 failed",
     ]
     assert "\\<b\\> \\*x\\*" in text
@@ -147,7 +150,7 @@ def test_two_graphs_of_one_kind(world: World, capsys: pytest.CaptureFixture[str]
 
 
 def test_the_graph_of_container_images(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    world.write_releases("42.1", PARENT, BUILD)
+    world.write_releases(*EARLIER, BUILD)
     pullspecs = [Release(v, pullspec=f"x@sha256:{n * 64}", rollout=Rollout()) for v, n in ((PARENT, "1"), (BUILD, "2"))]
     world.write("oci.json", graph_of(pullspecs, oci=True).to_json().decode())
     more = ("--graph", f"x86_64={world.folder / 'oci.json'}")
@@ -180,7 +183,7 @@ def test_the_image_of_a_cloud(world: World, capsys: pytest.CaptureFixture[str]) 
         }
     )
     assert world.exit_code() == 1
-    assert "no-history: x86_64 aws: the size of the image is known of 0 earlier" in capsys.readouterr().out
+    assert "too-few: testing.x86_64 aws: the size of the image is known of 0 earlier" in capsys.readouterr().out
     policy = world.folder / "gate.toml"
     policy.write_text(policy.read_text() + "history_required = false\n")
     assert world.exit_code() == 0, capsys.readouterr().out

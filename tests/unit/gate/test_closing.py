@@ -23,6 +23,7 @@ from tests.unit.gate.closing import (
     forget,
     from_stable,
     graph,
+    idle,
     job,
     junk_between,
     larger,
@@ -41,13 +42,14 @@ from tests.unit.gate.closing import (
     silent,
     sizeless,
     slowed,
+    slower_and_slower,
     steps,
     text_of,
     two_deployments,
     two_flaky,
     unfinished,
     unsigned_past,
-    updated,
+    update,
     waive,
     warned,
     without,
@@ -72,16 +74,16 @@ CASES = (
     Case("every test only warned", Code.NO_TESTS, "not one test passed: 3 warned", job(BASIC, only_warned)),
     Case("flaky again, with junk between", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", junk_between),
     Case(
-        "nothing of the other stream", Code.NO_HISTORY, "in 0 earlier builds of next; 3 are needed",
+        "nothing of the other stream", Code.TOO_FEW, "in 0 earlier builds of next; 3 are needed",
         lambda w: shutil.rmtree(w.folder / "history/next"),
     ),
     Case(
-        "another accelerator", Code.NO_HISTORY, "measured on tcg in 0 earlier builds of testing",
+        "another accelerator", Code.TOO_FEW, "measured on tcg in 0 earlier builds of testing",
         job(BASIC, lambda r: replace(r, targets=[replace(r.targets[0], accelerator="tcg")])),
     ),
-    Case("no boot measured", Code.NO_HISTORY, "no boot was measured; in 4 earlier", job(BASIC, not_booted)),
+    Case("no boot measured", Code.TOO_FEW, "no boot was measured; in 4 earlier", job(BASIC, not_booted)),
     Case("no size", Code.IMAGE_SIZE, "does not say the size", lambda w: sizeless(w, BUILD)),
-    Case("no size before", Code.NO_HISTORY, "known of 2 earlier builds", lambda w: sizeless(w, PARENT, EARLIER[0])),
+    Case("no size before", Code.TOO_FEW, "known of 2 earlier builds", lambda w: sizeless(w, PARENT, EARLIER[0])),
     Case("no machines", Code.DIGEST, "no machine says", job(BASIC, no_machines)),
     Case(
         "machines that never came up", Code.DIGEST, "3 tests passed without a machine that was up",
@@ -99,10 +101,15 @@ CASES = (
         "a test without its machine", Code.DIGEST, "1 tests passed without a machine",
         job(BASIC, lambda r: with_test(r, machines=[], isolation="shared")),
     ),
-    Case("updated to nobody knows what", Code.DIGEST, "or was updated to it", job(BASIC, lambda r: updated(r, ""))),
+    Case("updated to nobody knows what", Code.DIGEST, "or was updated to it", update(arrived="")),
+    Case("updated to something else", Code.DIGEST, "machines were updated to ffff", update(arrived="f" * 64)),
     Case(
-        "updated to something else", Code.DIGEST, "machines were updated to ffff",
-        job(BASIC, lambda r: updated(r, "f" * 64)),
+        "updated to something else, and one idle machine of the build", Code.DIGEST, "machines were updated to ffff",
+        update(idle, arrived="f" * 64),
+    ),
+    Case(
+        "updated where nothing is", Code.DIGEST, "the target names none",
+        job(BASIC, lambda r: machines(idle(r), updated=True, arrived=COMMIT)),
     ),
     Case("an empty share that was killed", Code.INCOMPLETE, "exit code 137", lambda w: empty_share(w, 137)),
     Case("an empty share that failed", Code.INCOMPLETE, "exit code 1,", lambda w: empty_share(w, 1)),
@@ -233,9 +240,16 @@ CASES = (
     Case("flaky tests", Code.FLAKY_BUDGET, "2 tests are flaky; allowed: 1", job(BASIC, two_flaky)),
     Case("flaky again", Code.FLAKY_AGAIN, "in 3 of the last 4 builds", lambda w: flaky(w, BUILD, PARENT, EARLIER[1])),
     Case("slower boot", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0", job(BASIC, slowed)),
+    Case(
+        "slower boot, as builds that were held had it", Code.BOOT_TIME, "35.0 s; median of 4 builds of testing: 20.0",
+        slower_and_slower,
+    ),
     Case("slower test", Code.TEST_TIME, "40.0 s", job(BASIC, lambda r: with_test(r, phases={"call": 40.0}))),
     Case("larger image", Code.IMAGE_SIZE, "1000.0 MiB", larger),
-    Case("no history", Code.NO_HISTORY, "no results of a promoted build", lambda w: forget(w, *EARLIER)),
+    Case(
+        "no history", Code.NO_HISTORY, "no results of a promoted build to compare the suites with: the last release is 42.2",
+        lambda w: forget(w, *EARLIER), also=Code.TOO_FEW,
+    ),
     Case("the last release is not there", Code.NO_HISTORY, "no results of a promoted", lambda w: forget(w, PARENT)),
     Case("unsigned history", Code.NO_HISTORY, "42.2 has no results", unsigned_past),
     Case(
@@ -258,7 +272,7 @@ CASES = (
         "another parent's commit", Code.PARENT, "follows commit", lambda w: parent(w, PARENT, "f" * 64), "pre-release",
     ),
     Case("released already", Code.PARENT, "among the releases", released, "pre-release"),
-    Case("not released", Code.PARENT, "the last release is 42.2", lambda w: w.write_releases(PARENT), "rollout"),
+    Case("not released", Code.PARENT, "the last release is 42.2", lambda w: w.write_releases(*EARLIER), "rollout"),
     Case("not in the graph", Code.GRAPH_NODE, "no node 42.3", graph(lambda r: r[:-1]), "rollout"),
     Case("an empty graph", Code.GRAPH_NODE, "no node 42.3", graph(lambda _: []), "rollout"),
     Case(
@@ -285,7 +299,7 @@ def test_closed(world: World, capsys: pytest.CaptureFixture[str], case: Case) ->
     assert world.exit_code(case.phase, "--json") == 1
     verdict = json.loads(capsys.readouterr().out)
     assert verdict["verdict"] == "hold"
-    assert {reason["code"] for reason in verdict["reasons"]} == {case.code}, verdict["reasons"]
+    assert {reason["code"] for reason in verdict["reasons"]} == {case.code, case.also or case.code}, verdict["reasons"]
     assert case.text in " | ".join(reason["text"] for reason in verdict["reasons"])
 
 
@@ -337,8 +351,7 @@ def test_cells_of_one_architecture_have_one_deployment(
 
 
 def test_a_cell_whose_machines_were_all_updated(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    young(world)
-    world.change(BASIC, lambda r: updated(r, COMMIT))
+    update(arrived=COMMIT)(world)
     assert world.exit_code("pre-release") == 0, capsys.readouterr().out
 
 
@@ -352,3 +365,36 @@ def test_a_rollout_is_what_the_graph_of_the_rules_has(world: World, capsys: pyte
     ):
         world.write_graph(*releases)
         assert world.exit_code("rollout") == 0, capsys.readouterr().out
+
+
+def test_two_required_cells_with_an_informing_one_before(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of the three had booted something else; which one is right nobody says."""
+    young(world)
+    head, cells = world.read("matrix.toml").split("[[cells]]", 1)
+    *required, informing = f"[[cells]]{cells}".split("[[cells]]")[1:]
+    world.write("matrix.toml", "[[cells]]".join([head, informing, *required]))
+    for number, name in enumerate((AWS, BASIC), 1):
+        world.change(name, lambda r, n=number: with_deployment(r, str(n) * 64))  # type: ignore[misc]
+    assert world.exit_code("results", "--builds", "") == 1
+    assert f"digest: {ONE[:-5]}: had booted another deployment than {BASIC}" in capsys.readouterr().out
+
+
+def test_junk_does_not_hide_that_a_suite_shrank(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where no history is required, and nobody says what was released."""
+    young(world)
+    world.change(BASIC, lambda r: without(r, 1))
+    nobody = ("--releases", "")
+    assert world.exit_code("results", *nobody) == 1
+    assert f"shrunk: {BASIC}" in capsys.readouterr().out
+    world.store(record_of(BASIC, "junk", world.started(BUILD) - 60), "junk", signed_by="")
+    assert world.exit_code("results", *nobody) == 1
+    output = capsys.readouterr().out
+    assert f"shrunk: {BASIC}" in output
+    assert f"nobody says which builds were released: the last one counts as that, {PARENT}" in output
+
+
+def test_what_could_not_be_compared_is_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    young(world)
+    unsigned_past(world)
+    assert world.exit_code() == 0
+    assert f"informs:\n  no-history: {BASIC}: the promoted build 42.2 has no results" in capsys.readouterr().out

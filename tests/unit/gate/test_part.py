@@ -122,10 +122,10 @@ def test_a_stream_without_history_is_told_what_was_not_compared(
 ) -> None:
     world.write_releases("42.4")
     assert world.exit_code() == 1
-    assert "holds the release:\n  no-history: promoted: no results of a promoted build" in capsys.readouterr().out
+    assert "  no-history: testing.promoted: no results of a promoted build" in capsys.readouterr().out
     policy(world, "[streams.testing]\n", "[streams.testing]\nhistory_required = false\n")
     checklist = world.folder / "list.md"
     assert world.exit_code("results", "--checklist", str(checklist)) == 0
-    assert "informs:\n  no-history: promoted: no results of a promoted build" in capsys.readouterr().out
-    box = "- [ ] The suites run all that ran for the last promoted build\n  - not needed: no-history: promoted: "
+    assert "informs:\n  no-history: testing.promoted: no results of a promoted build" in capsys.readouterr().out
+    box = "- [ ] The suites run all that ran for the last promoted build\n  - not needed: no-history: testing.promoted: "
     assert box in checklist.read_text()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from kola.errors import ConfigError
-from kola.gate.findings import MEANING, WAIVABLE, Code, Finding
+from kola.gate.findings import NEXT, WAIVABLE, Code, Finding
 from kola.gate.waivers import Waiver, parse_waivers, waive
 from kola.results import Outcome
 from tests.unit.gate.world import BASIC, World, with_test
@@ -112,7 +112,7 @@ def test_what_is_not_needed_is_noted() -> None:
 
 
 def test_nobody_waives_what_makes_results_genuine() -> None:
-    assert set(MEANING) == set(Code)
+    assert set(NEXT) == set(Code)
     genuine = {
         *(
             Code.UNTESTED,

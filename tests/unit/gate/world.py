@@ -158,6 +158,9 @@ class World:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_text(text)
 
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text()
+
     def store(self, record: RunRecord, build: str = BUILD, job: str = "", signed_by: str = "key.pem") -> None:
         folder = self.job(job or record.name, build)
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +179,7 @@ class World:
         self.write(f"builds/{build}/x86_64/meta.json", json.dumps(meta(build, commit, **changes)))
 
     def write_releases(self, *versions: str) -> None:
-        commits = {"42.0": "2" * 64, "42.1": "3" * 64, BUILD: COMMIT, PARENT: PARENT_COMMIT}
+        commits = {"41.9": "1" * 64, "42.0": "2" * 64, "42.1": "3" * 64, BUILD: COMMIT, PARENT: PARENT_COMMIT}
         self.write(
             "releases.json",
             json.dumps({"releases": [
@@ -233,6 +236,6 @@ def make_world(folder: Path) -> World:
             world.store(record_of(job, build, world.started(build)), build)
         world.store(record_of("next.qemu.x86_64.basic", build, world.started(build)), build)
         world.write_meta(build)
-    world.write_releases("42.0", "42.1", PARENT)
+    world.write_releases(*EARLIER)
     world.write_graph(*good_releases())
     return world
