@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from kola import __version__
@@ -48,3 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE_ERROR if isinstance(e, ConfigError) else ExitCode.FAILED
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+        # A mistake of kola's own. Python would end with 1, which is an answer of 'kola gate' and others.
+        traceback.print_exc()
+        print("ERROR: that is a mistake in kola itself: please report it with the lines above", file=sys.stderr)
+        return ExitCode.INTERNAL_ERROR

@@ -134,16 +134,14 @@ class MachineHooks:
         try:
             yield
         finally:
+            # Before the record is: a run that is killed while it ends its machines did not come to its end.
+            self._close()
             if self.recorder is not None:
                 outcomes = (test.outcome for test in self.recorder.record.tests.values())
                 code = exit_code(int(session.exitstatus), outcomes, warnings_fail=self.settings.warned_fails)
-                session.exitstatus = code
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
                 self.recorder.finish(code, complete=not interrupted and not self._not_collected)
-            self._close()
-            if self.recorder is not None:
-                self.recorder.close()
-                session.exitstatus = self._sign(int(session.exitstatus))
+                session.exitstatus = self._sign(code)
 
     def pytest_unconfigure(self) -> None:
         """Close the run also when the session ended before it began."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from kola import __version__
 from kola.lives import FILE, Reader
 from kola.results import FirstFailure, ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
 from kola.tap import to_tap
+from kola.version import harness_version
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _WARNED = "warned: "
 
 _TEXT_LENGTH = 64 * 1024
 """Characters of what is kept of a failure."""
-_OF_THE_RUN = ("progress.jsonl", "machines.jsonl", "reaper.log")
+_OF_THE_RUN = ("progress.jsonl", "machines.jsonl", "reaper.log", "junit.xml")
 """Files in the run's folder that are of no single machine."""
 _UNREMARKABLE = {Outcome.PASSED, Outcome.FLAKY, Outcome.SKIPPED}
 _SEVERITY = (
@@ -77,7 +77,7 @@ class Recorder:
         self._target = _target(info)
         self.record = RunRecord(
             info.run_id,
-            __version__,
+            harness_version(),
             time.time(),
             [self._target],
             suites=[suite] if suite else [],
@@ -130,7 +130,7 @@ class Recorder:
             self._next = Deadline(1)
 
     def finish(self, exit_code: int, *, complete: bool) -> None:
-        """Write the last version."""
+        """Write the last version, when all machines are gone."""
         self.record.finished = time.time()
         self.record.exit_code = exit_code
         self.record.complete = complete
@@ -138,10 +138,6 @@ class Recorder:
         self._write()
         if self.tapfile is not None:
             self.tapfile.write_text(to_tap(self.record))
-
-    def close(self) -> None:
-        """Add what became of machines that ended only with the run; the record stays as it is then."""
-        self._write()
 
     def _write(self) -> None:
         self.record.machines = self._machines.read()

@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
+    _forget(args)
     verdict = _judge(args)
     verdict = replace(verdict, notes=(*verdict.notes, *args.note))
     _show(verdict, args)
@@ -162,13 +163,28 @@ def _histories(args: argparse.Namespace, build_id: str, policy: Policy, matrix: 
     ]
 
 
+def _files(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the files that the answer is written to, by their options."""
+    given = {"checklist": None if args.checklist == "-" else args.checklist, "verdict": args.verdict}
+    return {option: Path(path) for option, path in given.items() if path is not None}
+
+
+def _forget(args: argparse.Namespace) -> None:
+    """Remove the answer of an earlier time: if there is none this time, nobody is to take that for it."""
+    for option, path in _files(args).items():
+        try:
+            if path.is_file() and not path.is_symlink():  # such as /dev/stdout
+                path.unlink()
+        except OSError as e:
+            raise ConfigError(f"--{option} {path}: {e.strerror}") from e
+
+
 def _show(verdict: Verdict, args: argparse.Namespace) -> None:
     text, plain = checklist.to_markdown(verdict), json.dumps(show.to_plain(verdict), indent=1)
-    checklist_file = None if args.checklist in {None, "-"} else Path(args.checklist)
-    for option, path, content in (("checklist", checklist_file, text), ("verdict", args.verdict, plain + "\n")):
+    contents = {"checklist": text, "verdict": plain + "\n"}
+    for option, path in _files(args).items():
         try:
-            if path is not None:
-                path.write_text(content)
+            path.write_text(contents[option])
         except OSError as e:
             raise ConfigError(f"--{option} {path}: {e.strerror}") from e
     if args.json:

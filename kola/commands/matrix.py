@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kola import __version__, images, matrix, options
+from kola import images, matrix, options
 from kola.arch import get_arch
 from kola.cgroup import available_cores
 from kola.errors import ConfigError
@@ -24,6 +24,7 @@ from kola.jobs.suite import digest_of
 from kola.platform import load_platform, parse_options
 from kola.results import ExitCode
 from kola.terminal import image_progress
+from kola.version import harness_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -233,7 +234,7 @@ class _Subjects:
             raise ConfigError(f"{self._source}: {e}") from e
         start = self._identity(cell.from_image, cell.arch, cloud) if cell.from_image else ""
         image = self._identity(cell.stream.image, cell.arch, cloud)
-        return Subject(job.arguments, image, start, __version__, tests)
+        return Subject(job.arguments, image, start, harness_version(), tests)
 
     def _cloud(self, cell: Cell) -> images.Cloud | None:
         if cell.runner is not matrix.Runner.PYTEST:

@@ -161,7 +161,8 @@ class Job:
             more: further arguments of pytest.
         """
         cell = self.cell
-        local = (f"--kola-output={output}", f"--run-name={self.name}", "-n", workers or cell.workers, *more)
+        junit = (f"--junitxml={output}/{self.name}/junit.xml", "-o", f"junit_suite_name={self.name}")
+        local = (f"--kola-output={output}", f"--run-name={self.name}", *junit, "-n", workers or cell.workers, *more)
         if cell.runner is Runner.PYTEST:
             return ("pytest", *self.arguments, *local)
         target = (f"--image={cell.stream.image}", f"--arch={cell.arch}")

@@ -36,7 +36,7 @@ MOST_MINUTES = 7 * 24 * 60
 MOST_WORKERS = 1024
 TAKEN = (
     "--platform", "--image", "--from-image", "--arch", "--sharding", "--kola-output", "--run-name", "--suite", "-n",
-    "--numprocesses", "-P", "-E", "--exttest",
+    "--numprocesses", "-P", "-E", "--exttest", "--junitxml", "--junit-xml",
 )  # fmt: skip
 """Options of pytest that the matrix gives itself."""
 

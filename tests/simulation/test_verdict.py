@@ -75,7 +75,16 @@ def call(folder: Path, *command: str, **more: str) -> tuple[int, str]:
 
 
 def verdict(folder: Path, policy: str = "small.toml", **more: str) -> tuple[int, str]:
-    return call(folder, str(ROOT / "ci/verdict"), "night", "--policy", policy, "os=meta.json", **more)
+    return call(
+        folder,
+        str(ROOT / "ci/verdict"),
+        "night",
+        "--policy",
+        policy,
+        *(() if more else ("--own-key",)),
+        "os=meta.json",
+        **more,
+    )
 
 
 def change(path: Path, **values: Any) -> None:
@@ -88,6 +97,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "matrix.toml").write_text(MATRIX)
     (folder / "small.toml").write_text(SMALL)
+    (folder / "keys.toml").write_text(SMALL.replace("[history]", 'keys = ["release.pub"]\n[history]'))
     (folder / "full.toml").write_text(SMALL.replace('platforms = ["sim"]\n', ""))
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "image.raw").write_bytes(b"\0" * 510 + b"\x55\xaa")
@@ -134,7 +144,7 @@ def test_all_is_well(judged: Path) -> None:
     assert lines[-2].endswith(": release")
     notes = [line.strip() for line in lines]
     assert "this is about 2 of 3 cells of os: the policy's platforms: sim" in notes
-    assert "no-history: promoted: no results of a promoted build to compare the suites with" in notes
+    assert "no-history: os.promoted: no results of a promoted build to compare the suites with" in notes
     assert any("signed with a key made for these results, night/key.pem: that proves no more than" in n for n in notes)
     assert stat.S_IMODE((judged / "night/key.pem").stat().st_mode) == 0o600
     page = (judged / "night/report.html").read_text()
@@ -202,6 +212,11 @@ def test_a_key_of_the_environment(ran: Path, tmp_path: Path) -> None:
     shutil.copytree(ran, folder, symlinks=True)
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", folder / "mine.pem"], check=True)
     code, out = verdict(folder, KOLA_SIGN_KEY="mine.pem")
+    assert code == 1, "ci/verdict signs nothing with a key that is somebody's"
+    assert f"  unsigned: {ONE}: there is no results.intoto.jsonl beside results.json" in out.splitlines()
+    for job in (ONE, TWO):
+        call(folder, sys.executable, "-m", "kola", "sign", f"night/{job}", "--key=mine.pem")
+    code, out = verdict(folder, KOLA_SIGN_KEY="mine.pem")
     assert code == 0, out
     assert "proves no more" not in out
     assert not (folder / "night/key.pem").exists()
@@ -217,8 +232,14 @@ def test_a_key_of_the_environment(ran: Path, tmp_path: Path) -> None:
         (("none", "os=meta.json"), "ERROR: none: no such folder"),
         (("night", "--policy=x"), "usage: ci/verdict DIR"),
         (("night", "--output=x", "os=meta.json"), "usage: ci/verdict DIR"),
-        (("night", "--policy", "none.toml", "os=meta.json"), "ERROR: none.toml: No such file"),
-        (("night", "--policy", "small.toml", "os=none.json"), "ERROR: none.json: No such file"),
+        (
+            ("night", "--policy", "small.toml", "os=meta.json"),
+            "ERROR: small.toml: [results]: keys: there are none, and no",
+        ),
+        (("night", "--policy", "keys.toml", "--own-key", "os=meta.json"), "ERROR: --own-key: keys.toml names the keys"),
+        (("night", "--policy=small.toml", "--own-key", "--phase=rollout", "os=7"), "needs --builds and --releases and"),
+        (("night", "--policy", "none.toml", "--own-key", "os=meta.json"), "none.toml: No such file"),
+        (("night", "--policy", "small.toml", "--own-key", "os=none.json"), "ERROR: none.json: No such file"),
     ],
 )
 def test_a_question_that_makes_no_sense(project: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -247,3 +268,27 @@ def test_a_night_that_makes_no_sense(tmp_path: Path, arguments: tuple[str, ...],
     assert code == 4, out
     assert message in out
     assert "Traceback" not in out
+
+
+def test_an_answer_of_the_last_time_does_not_stay(project: Path) -> None:
+    (project / "meta.json").write_text("{")
+    code, out = verdict(project)
+    assert code == 4, out
+    assert not list((project / "night").glob("verdict-os.*"))
+    assert not (project / "night/checklist-os.md").exists()
+
+
+def test_the_gate_is_told_of_earlier_builds(project: Path) -> None:
+    """The phase and the history are the gate's; a build can be named by its id, too."""
+    earlier = project / "history/os/6"
+    shutil.copytree(project / "night", earlier)
+    (project / "releases.json").write_text(json.dumps({"releases": [{"version": "6", "commits": []}]}))
+    (project / "builds/7" / ARCH).mkdir(parents=True)
+    shutil.copy(project / "meta.json", project / "builds/7" / ARCH)
+    given = ("--phase=pre-release", "--builds=builds", "--releases", "releases.json", "--history=history")
+    code, out = call(
+        project, str(ROOT / "ci/verdict"), "night", "--policy=small.toml", "--own-key", *given, "os=7"
+    )  # fmt: skip
+    assert code == 1, out
+    assert "  parent: " in out
+    assert "nobody says which builds were released" not in out

@@ -69,6 +69,7 @@ LAYERS = {
     "tls": LEAVES,
     "updates": LEAVES,
     "usage": LEAVES,
+    "version": LEAVES,
     "yamltext": LEAVES,
     "yamlvalues": LEAVES,
     "wait": LEAVES,

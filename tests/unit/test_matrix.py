@@ -90,7 +90,9 @@ def test_a_job_of_pytest() -> None:
     assert shlex.join(job.command("out")) == (
         "pytest --platform=qemu --arch=x86_64 --image=stream:testing -P accelerator=kvm -P tpm=yes -P firmware=uefi "
         "-E ../project --suite=project --sharding=hash:2/2 -k 'not slow' "
-        "--kola-output=out --run-name=testing.qemu.x86_64.project.uefi.2of2 -n auto"
+        "--kola-output=out --run-name=testing.qemu.x86_64.project.uefi.2of2 "
+        "--junitxml=out/testing.qemu.x86_64.project.uefi.2of2/junit.xml "
+        "-o junit_suite_name=testing.qemu.x86_64.project.uefi.2of2 -n auto"
     )
 
 
@@ -98,7 +100,8 @@ def test_a_job_of_a_rehearsed_cloud() -> None:
     job = small().cells[-1].jobs[0]
     assert shlex.join(job.command("out")) == (
         "kola rehearse --image=stream:stable --arch=x86_64 aws -- --arch=x86_64 --suite=basic tests/basic "
-        "--kola-output=out --run-name=stable.cloud.x86_64.basic -n 3"
+        "--kola-output=out --run-name=stable.cloud.x86_64.basic "
+        "--junitxml=out/stable.cloud.x86_64.basic/junit.xml -o junit_suite_name=stable.cloud.x86_64.basic -n 3"
     )
 
 
@@ -227,7 +230,9 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 
 def test_options_that_the_matrix_gives_itself_are_kolas() -> None:
     """A new name of one of them would not be refused in arguments."""
-    known = {option.flag for option in OPTIONS} | {option.alias for option in OPTIONS} | {"-n", "--numprocesses"}
+    known = {option.flag for option in OPTIONS} | {option.alias for option in OPTIONS} | {
+        "-n", "--numprocesses", "--junitxml", "--junit-xml",
+    }  # fmt: skip
     assert set(matrix.parsing.TAKEN) <= known
 
 

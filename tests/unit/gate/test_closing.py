@@ -247,7 +247,7 @@ CASES = (
     Case("slower test", Code.TEST_TIME, "40.0 s", job(BASIC, lambda r: with_test(r, phases={"call": 40.0}))),
     Case("larger image", Code.IMAGE_SIZE, "1000.0 MiB", larger),
     Case(
-        "no history", Code.NO_HISTORY, "no results of a promoted build to compare the suites with: the last release is 42.2",
+        "no history", Code.NO_HISTORY, "compare the suites with: the last release is 42.2",
         lambda w: forget(w, *EARLIER), also=Code.TOO_FEW,
     ),
     Case("the last release is not there", Code.NO_HISTORY, "no results of a promoted", lambda w: forget(w, PARENT)),

@@ -127,5 +127,7 @@ def test_a_stream_without_history_is_told_what_was_not_compared(
     checklist = world.folder / "list.md"
     assert world.exit_code("results", "--checklist", str(checklist)) == 0
     assert "informs:\n  no-history: testing.promoted: no results of a promoted build" in capsys.readouterr().out
-    box = "- [ ] The suites run all that ran for the last promoted build\n  - not needed: no-history: testing.promoted: "
+    box = (
+        "- [ ] The suites run all that ran for the last promoted build\n  - not needed: no-history: testing.promoted: "
+    )
     assert box in checklist.read_text()
