@@ -65,8 +65,9 @@ def test_who_listens(machine: Machine) -> None:
 
 @pytest.mark.kola(covers="access")
 def test_certificate_authorities(machine: Machine) -> None:
-    """TLS has authorities to trust: the file that programs read has many certificates, and one of them is looked up."""
-    places = "/etc/pki/tls/certs/ca-bundle.crt /etc/ssl/certs/ca-certificates.crt"
+    """TLS has authorities to trust: the file that programs read has many certificates."""
+    # Fedora's, to which its older names were links until release 44 left them off, and Debian's.
+    places = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem /etc/ssl/certs/ca-certificates.crt"
     bundle = machine.run(f"for file in {places}; do [ ! -e $file ] || {{ echo $file; break; }}; done").stdout.strip()
     assert bundle, f"no file of certificate authorities: {places}"
     count = machine.run(f"grep --count 'BEGIN.* CERTIFICATE' {bundle}", check=False).stdout.strip()
