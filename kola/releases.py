@@ -15,7 +15,7 @@ class Release:
 
     Attributes:
         commit: OSTree checksum.
-        ref: the branch that it is on.
+        ref: the branch that it is on, which ends with its stream; the stream alone if there are no commits to fetch.
         version: empty if unknown.
         kernel: as ``uname -r`` prints it; empty if unknown.
         image: file on this host with the release as a container image, in an OCI archive; empty if there is none.
@@ -26,6 +26,11 @@ class Release:
     version: str = ""
     kernel: str = ""
     image: str = ""
+
+    @property
+    def stream(self) -> str:
+        """The stream that it is of."""
+        return self.ref.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
