@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 import tomllib
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from kola.httpd import HttpServer
 from kola.registry import Registry
 from kola.releases import Release as Commit
 from kola.updates import UpdateServer
+from tests.external import upgrade
+from tests.external.selinux.contexts import exceptions, parse_sweep
 from tests.external.upgrade.client import Answer, Identity, Offer, read_graph
 from tests.external.upgrade.images import push_archive, push_releases
 from tests.external.upgrade.rpmostree import Deployment, parse_status
@@ -27,6 +30,7 @@ from tests.external.upgrade.zincati import CONFIG, Settings, Window, read_metric
 from tests.unit.test_httpd import ask
 from tests.unit.zincati import Zincati
 
+LABELS = Path(upgrade.__file__).with_name("exceptions.toml")
 IMAGES = [f"quay.io/fedora/fedora-coreos@sha256:{n}{'0' * 63}" for n in range(4)]
 RELEASES = [
     Release("1", "c1", IMAGES[1]),
@@ -136,6 +140,21 @@ def test_metrics() -> None:
     assert read_metric(text, "zincati_a") == 1
     with pytest.raises(AssertionError, match="no metric zincati_c"):
         read_metric(text, "zincati_c")
+
+
+# -- labels that an update may leave behind
+
+
+def test_labels_of_the_policy_before() -> None:
+    line = "Would relabel {} from system_u:object_r:{}:s0 to system_u:object_r:{}:s0"
+    known = line.format("/var/lib/systemd/random-seed", "init_var_lib_t", "random_seed_t")
+    other_type = line.format("/var/lib/systemd/random-seed", "random_seed_t", "var_t")
+    other_path = line.format("/var/lib/systemd/random-seed2", "init_var_lib_t", "random_seed_t")
+    found = parse_sweep(f"{known}\n{other_type}\n{other_path}", LABELS)
+    assert [item.path for item in found] == ["/var/lib/systemd/random-seed", "/var/lib/systemd/random-seed2"]
+    assert parse_sweep(known), "it is no exception where nothing was updated"
+    reasons = [entry["reason"] for entry in exceptions("label", LABELS)]
+    assert all(re.search(r"fedora-coreos-(tracker|config) \d+$", reason) for reason in reasons)
 
 
 # -- rpm-ostree
