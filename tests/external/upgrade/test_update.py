@@ -49,12 +49,6 @@ def config_diff(machine: Machine) -> set[str]:
     return {path for path in paths if not re.match("selinux/[^/]+/active/", path)}
 
 
-def release_kernel_arguments(machine: Machine) -> set[str]:
-    """The arguments that the booted release brings along."""
-    lines = machine.run("cat /usr/lib/bootc/kargs.d/*.toml 2>/dev/null", check=False).stdout.splitlines()
-    return {word for line in lines if line.startswith("kargs") for word in line.split('"')[1::2]}
-
-
 def remove_a_default(machine: Machine) -> str:
     """Delete some file of /etc that the release brings along and nobody misses."""
     candidates = "/usr/etc/issue.net /usr/etc/issue /usr/etc/shells"
@@ -74,8 +68,8 @@ def test_update_and_rollback(system: System, releases: Releases) -> None:
     identity = machine.run("cat /etc/machine-id /etc/ssh/ssh_host_*_key.pub").stdout
 
     system.stage(new)
-    assert system.booted() == old.commit
-    assert system.staged() == [new.commit]
+    assert system.booted() == system.name(old)
+    system.expect_staged(new)
     machine.reboot()
 
     system.expect(new)
@@ -84,7 +78,7 @@ def test_update_and_rollback(system: System, releases: Releases) -> None:
     lost = before - config_diff(machine)
     assert not lost, f"the machine's own files of /etc are the release's since the update: {sorted(lost)}"
     cmdline = machine.run("cat /proc/cmdline").stdout.split()
-    missing = {OWN_ARGUMENT, *release_kernel_arguments(machine)} - set(cmdline)
+    missing = {OWN_ARGUMENT, *system.way.kernel_arguments()} - set(cmdline)
     assert not missing, f"kernel arguments lost in the update: {sorted(missing)}"
     assert "ignition.firstboot" not in cmdline, "the first boot again"
 
