@@ -272,8 +272,11 @@ def describe_build(document: Document) -> dict[str, str]:
 
 
 def stream_of_build(document: Document) -> str:
-    """Return the stream that a build (``meta.json``) is for; empty if it does not say."""
-    labels = document.get("coreos-assembler.oci-labels")
+    """Return the stream that a build (``meta.json``) is for; empty if it does not say.
+
+    A build that ``cosa import`` made of a container image has that one's labels, and no ``ref``.
+    """
+    labels = _object(document, "coreos-assembler.oci-imported-labels")
     stream = labels.text("com.coreos.stream", "") if labels is not None else ""
     return stream or document.text("ref", "").rpartition("/")[2]
 
@@ -285,7 +288,7 @@ def release_of_build(text: bytes, source: str) -> tuple[Release, Artifact | None
         ConfigError: not in that format.
     """
     document = Document.parse(text, source)
-    version, ref = document.text("buildid"), document.text("ref", "")
+    version, ref = document.text("buildid"), document.text("ref", "") or stream_of_build(document)
     release = Release(document.text("ostree-commit"), ref, version)
     archive = _oci_archive(_object(document, "images"))
     if archive is None:

@@ -15,7 +15,7 @@ class Release:
 
     Attributes:
         commit: OSTree checksum.
-        ref: the branch that it is on.
+        ref: the branch that it is on, which ends with its stream; the stream alone if there are no commits to fetch.
         version: empty if unknown.
         kernel: as ``uname -r`` prints it; empty if unknown.
         image: file on this host with the release as a container image, in an OCI archive; empty if there is none.
@@ -26,6 +26,11 @@ class Release:
     version: str = ""
     kernel: str = ""
     image: str = ""
+
+    @property
+    def stream(self) -> str:
+        """The stream that it is of."""
+        return self.ref.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,15 @@ def read_releases(known: object, source: Path) -> Releases:
         releases = Releases.from_plain(known)  # type: ignore[arg-type]
     except (KeyError, TypeError):
         raise ConfigError(f"{source}: updates: expected {expected}") from None
-    if releases.repo is None:
-        raise ConfigError(f"{source}: updates: expected {expected}")
-    repo = source.parent / releases.repo
-    if not (repo / "config").is_file():
-        raise ConfigError(f"{source}: updates: no OSTree repository in {repo}")
     if not releases.releases:
         raise ConfigError(f"{source}: updates: releases: expected at least one")
     listed = tuple(replace(release, image=_file(source, release.image)) for release in releases.releases)
-    return replace(releases, repo=repo.resolve(), releases=listed, package=_file(source, releases.package))
+    repo = None if releases.repo is None else (source.parent / releases.repo).resolve()
+    if repo is None and not all(release.image for release in listed):
+        raise ConfigError(f"{source}: updates: without a repo every release needs an image")
+    if repo is not None and not (repo / "config").is_file():
+        raise ConfigError(f"{source}: updates: no OSTree repository in {repo}")
+    return replace(releases, repo=repo, releases=listed, package=_file(source, releases.package))
 
 
 def _file(source: Path, name: str) -> str:

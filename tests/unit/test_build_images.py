@@ -84,7 +84,12 @@ def test_oldest_format_of_the_index(make_build: Make) -> None:
 
 
 def test_stream_of_a_label(make_build: Make) -> None:
-    root = make_build("42.1", **{"coreos-assembler.oci-labels": {"com.coreos.stream": "rawhide"}})
+    labels = {"containers.bootc": "1", "com.coreos.osname": "fedora-coreos", "com.coreos.stream": "rawhide"}
+    root = make_build("45.1", **{"coreos-assembler.oci-imported": True, "coreos-assembler.oci-imported-labels": labels})
+    meta = root / "builds" / "45.1" / "x86_64" / "meta.json"
+    document = json.loads(meta.read_text())
+    del document["ref"]  # `cosa import` writes none
+    meta.write_text(json.dumps(document))
     assert build(root).stream == "rawhide"
 
 

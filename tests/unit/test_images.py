@@ -240,6 +240,11 @@ def test_files_that_come_with_updates(tmp_path: Path) -> None:
     assert image.updates is not None
     assert image.updates.releases[0].image == str(folder / "1.0.ociarchive")
     assert image.updates.package == str(folder / "p.rpm")
+    images_only = with_updates(tmp_path / "images", updates | {"repo": None, "package": ""})
+    (images_only / "1.0.ociarchive").touch()
+    known = resolve(str(images_only), cache=tmp_path / "cache", arch=get_arch("x86_64")).updates
+    assert known is not None
+    assert (known.repo, known.releases[0].image) == (None, str(images_only / "1.0.ociarchive"))
     assert Image.from_plain(json.loads(json.dumps(image.to_plain()))) == image
 
 
@@ -250,6 +255,7 @@ def test_files_that_come_with_updates(tmp_path: Path) -> None:
         (UPDATES | {"releases": [{"commit": "a"}]}, "each with commit and ref"),
         (UPDATES | {"releases": []}, "expected at least one"),
         (UPDATES | {"repo": "elsewhere"}, "no OSTree repository in"),
+        (UPDATES | {"repo": None}, "without a repo every release needs an image"),
     ],
 )
 def test_broken_updates_are_one_line(tmp_path: Path, updates: object, message: str) -> None:

@@ -5,28 +5,41 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import tarfile
 import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from kola.cincinnati import Release, Rollout, graph_of
+from kola.command import CommandResult
 from kola.errors import ConfigError
 from kola.httpd import HttpServer
 from kola.registry import Registry
 from kola.releases import Release as Commit
+from kola.releases import Releases
 from kola.updates import UpdateServer
+from tests.external import upgrade
+from tests.external.selinux.contexts import exceptions, parse_sweep
 from tests.external.upgrade.client import Answer, Identity, Offer, read_graph
+from tests.external.upgrade.deployments import Deployment, parse_status
 from tests.external.upgrade.images import push_archive, push_releases
-from tests.external.upgrade.rpmostree import Deployment, parse_status
+from tests.external.upgrade.rpmostree import RpmOstree
+from tests.external.upgrade.system import System
+from tests.external.upgrade.ways import CommitsByOstree, CommitsByRpmOstree, ImagesByRpmOstree, Source
 from tests.external.upgrade.zincati import CONFIG, Settings, Window, read_metric
 from tests.unit.test_httpd import ask
 from tests.unit.zincati import Zincati
 
+if TYPE_CHECKING:
+    from kola.machine import Machine
+    from tests.external.upgrade.ways import Way
+
+LABELS = Path(upgrade.__file__).with_name("exceptions.toml")
 IMAGES = [f"quay.io/fedora/fedora-coreos@sha256:{n}{'0' * 63}" for n in range(4)]
 RELEASES = [
     Release("1", "c1", IMAGES[1]),
@@ -138,29 +151,147 @@ def test_metrics() -> None:
         read_metric(text, "zincati_c")
 
 
-# -- rpm-ostree
+# -- labels that an update may leave behind
+
+
+def test_labels_of_the_policy_before() -> None:
+    line = "Would relabel {} from system_u:object_r:{}:s0 to system_u:object_r:{}:s0"
+    known = line.format("/var/lib/systemd/random-seed", "init_var_lib_t", "random_seed_t")
+    other_type = line.format("/var/lib/systemd/random-seed", "random_seed_t", "var_t")
+    other_path = line.format("/var/lib/systemd/random-seed2", "init_var_lib_t", "random_seed_t")
+    found = parse_sweep(f"{known}\n{other_type}\n{other_path}", LABELS)
+    assert [item.path for item in found] == ["/var/lib/systemd/random-seed", "/var/lib/systemd/random-seed2"]
+    assert parse_sweep(known), "it is no exception where nothing was updated"
+    reasons = [entry["reason"] for entry in exceptions("label", LABELS)]
+    assert all(re.search(r"fedora-coreos-(tracker|config) \d+$", reason) for reason in reasons)
+
+
+# -- deployments, and the commands that make them
+
+REFSPEC = "fedora:fedora/x86_64/coreos/stable"
+OFFICIAL = "ostree-image-signed:docker://quay.io/fedora/fedora-coreos:stable"
+DIGESTS = [f"sha256:{n}{'d' * 63}" for n in range(4)]
+PUSHED = {f"c{n}": f"10.0.2.2:4000/kola/os@{DIGESTS[n]}" for n in range(4)}
+COMMITS = [Commit(f"c{n}", "fedora/x86_64/coreos/stable", f"42.{n}") for n in range(4)]
+
+
+def entry(checksum: str, version: str, **more: Any) -> dict[str, Any]:
+    """What rpm-ostree says of a deployment; what is not asked about here is left out."""
+    return {
+        "id": f"fedora-coreos-{checksum}.0",
+        "osname": "fedora-coreos",
+        "serial": 0,
+        "checksum": checksum,
+        "version": version,
+        "timestamp": 1790000000,
+        "booted": False,
+        "staged": False,
+        "pinned": False,
+        "unlocked": "none",
+        "requested-packages": [],
+        "requested-local-packages": [],
+        "packages": [],
+        "base-commit-meta": {"version": version},
+        **more,
+    }
+
+
+def of_commit(number: int, **more: Any) -> dict[str, Any]:
+    return entry(f"c{number}", f"42.{number}", origin=REFSPEC, **more)
+
+
+def of_image(number: int, reference: str = OFFICIAL, **more: Any) -> dict[str, Any]:
+    image = {"container-image-reference": reference, "container-image-reference-digest": DIGESTS[number]}
+    return entry(f"merged{number}", f"42.{number}", **image, **more)
+
+
+class Guest:
+    """A machine that says which deployments it has, whatever it is told to do."""
+
+    slowness = 1.0
+
+    def __init__(self, *entries: dict[str, Any], ostree: str = "") -> None:
+        self.commands: list[list[str]] = []
+        self._said = {"rpm-ostree": json.dumps({"deployments": entries, "transaction": None}), "ostree": ostree}
+
+    def run(self, command: list[str], **_: Any) -> CommandResult:
+        self.commands.append(command)
+        return CommandResult(" ".join(command), self._said[command[0]], "", 0, 0.0)
+
+
+def rpm_ostree(*entries: dict[str, Any]) -> RpmOstree:
+    return RpmOstree(cast("Machine", Guest(*entries)))
+
+
+def system(way: Way) -> System:
+    return System(cast("Machine", Guest()), Releases(None, "", tuple(COMMITS)), way)
+
+
+@pytest.fixture
+def source(server: HttpServer) -> Source:
+    return Source.repository(server)
 
 
 def test_status() -> None:
     layered = {"requested-packages": ["vim"], "requested-local-packages": ["own-1-1.x86_64"], "base-checksum": "c1"}
-    image = {"container-image-reference": "ostree-image-signed:docker://a/b:stable"}
-    text = json.dumps(
-        {
-            "deployments": [
-                {"checksum": "c2", "version": "2", "booted": False, "staged": True, "finalization-locked": True},
-                {"checksum": "layered", "version": "1", "booted": True, **layered},
-                {"checksum": "c0", "booted": False, "container-image-reference-digest": "sha256:0", **image},
-            ],
-            "transaction": None,
-        }
-    )
-    staged, booted, old = parse_status(text)
-    assert staged == Deployment("c2", "2", False, True, True, "", "", ())
-    assert (booted.checksum, booted.booted, booted.packages) == ("c1", True, ("vim", "own-1-1.x86_64"))
-    assert (old.image, old.digest) == ("ostree-image-signed:docker://a/b:stable", "sha256:0")
-    assert booted.is_release(Commit("c1", "os/stable"))
-    assert old.is_release(Commit("c1", "os/stable"), "sha256:0")
-    assert not old.is_release(Commit("c0", "os/stable"), "sha256:1")
+    own = "ostree-unverified-registry:10.0.2.2:4000/kola/os:stable"
+    staged = of_image(2, own, staged=True) | {"finalization-locked": True}
+    oldest = {"checksum": "c0", "booted": False, "origin": REFSPEC, "container-image-reference": None}
+    document = {"deployments": [staged, entry("layered", "42.1", booted=True, origin=REFSPEC, **layered), oldest]}
+    first, booted, last = parse_status(json.dumps(document))
+    assert first == Deployment("merged2", False, True, True, "42.2", "", own, DIGESTS[2], ())
+    assert first.name == DIGESTS[2], "an image's own commit is made on the machine"
+    assert (booted.name, booted.booted, booted.packages) == ("c1", True, ("vim", "own-1-1.x86_64"))
+    assert last == Deployment("c0", False, origin=REFSPEC)
+
+
+def test_by_ostree(source: Source) -> None:
+    new, old = "a" * 64, "b" * 64
+    status = f"  os {new}.0 (staged)\n    Version: 2\n* os {old}.0\n    origin refspec: r\n  os {new}.1 (rollback)\n"
+    guest = cast("Machine", Guest(ostree=status))
+    way = CommitsByOstree(guest, source)
+    assert way.deployments() == [Deployment(new, False, True), Deployment(old, True), Deployment(new, False)]
+    assert way.stage_command(COMMITS[1]) == ["testos-upgrade", "c1"]
+    assert way.rollback_command() == ["ostree", "admin", "set-default", "2"]
+    with pytest.raises(AssertionError, match=r"no deployment to roll back to, only b{17} \(booted\)"):
+        CommitsByOstree(cast("Machine", Guest(ostree=f"* os {old}.0\n")), source).rollback_command()
+
+
+def test_by_commits(source: Source) -> None:
+    way = CommitsByRpmOstree(rpm_ostree(of_commit(1, booted=True)), source, "fedora")
+    deploy = ["rpm-ostree", "deploy", "--skip-branch-check", "revision=c2"]
+    assert way.stage_command(COMMITS[2]) == deploy, "a rebase to what it follows already is refused"
+    other = Commit("c3", "fedora/x86_64/coreos/testing")
+    assert way.stage_command(other) == ["rpm-ostree", "rebase", "fedora:fedora/x86_64/coreos/testing", "c3"]
+    staged = rpm_ostree(of_commit(2, staged=True) | {"origin": "fedora:other"}, of_commit(1, booted=True))
+    rebase = ["rpm-ostree", "rebase", REFSPEC, "c2"]
+    assert CommitsByRpmOstree(staged, source, "fedora").stage_command(COMMITS[2]) == rebase, "the first one counts"
+    assert system(way).booted() == system(way).name(COMMITS[1]) == "c1"
+
+
+def test_by_images(source: Source) -> None:
+    way = ImagesByRpmOstree(rpm_ostree(of_image(2, staged=True), of_image(1, booted=True)), source, PUSHED)
+    assert way.stage_command(COMMITS[2]) == ["rpm-ostree", "rebase", f"ostree-unverified-registry:{PUSHED['c2']}"]
+    assert way.rollback_command() == ["rpm-ostree", "rollback"]
+    assert way.kernel_arguments() == set()
+    machine = system(way)
+    assert machine.booted() == machine.name(COMMITS[1]) == DIGESTS[1]
+    machine.expect_staged(COMMITS[2])
+    with pytest.raises(AssertionError, match=r"42\.3 is not staged, but \['sha256:2d*'\]"):
+        machine.expect_staged(COMMITS[3])
+    with pytest.raises(AssertionError, match=r"not 42\.1 alone is there: 42\.2 \(staged\), 42\.1 \(booted\)"):
+        machine.expect_only(COMMITS[1])
+
+
+def test_an_update_is_locked_by_its_own_command(source: Source) -> None:
+    staged = of_image(2, staged=True)
+    for document, problem in ((staged, "42.2 (staged) is not locked"), (of_image(2), "nothing was staged")):
+        client = rpm_ostree(document, of_image(1, booted=True))
+        with pytest.raises(AssertionError, match=re.escape(problem)):
+            client.stage_locked(ImagesByRpmOstree(client, source, PUSHED).stage_command(COMMITS[2]))
+    guest = Guest(staged | {"finalization-locked": True}, of_image(1, booted=True))
+    locked = RpmOstree(cast("Machine", guest)).stage_locked(["rpm-ostree", "deploy", DIGESTS[2]])
+    assert (locked.name, guest.commands[0][1:]) == (DIGESTS[2], ["deploy", DIGESTS[2], "--lock-finalization"])
 
 
 # -- images

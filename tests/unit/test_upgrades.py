@@ -165,6 +165,33 @@ def test_a_build_that_says_too_little(meta: bytes, expected: str) -> None:
     assert str(caught.value).startswith(expected)
 
 
+def test_a_build_that_was_imported() -> None:
+    """The keys that ``cosa import`` writes: no ``ref``, the labels of the image that it was made of."""
+    name = "fedora-coreos-45.20260917.1.2-ostree.x86_64"
+    meta = {
+        "ostree-commit": OLD,
+        "ostree-version": "45.20260917.1.2",
+        "buildid": "45.20260917.1.2",
+        "name": "fedora-coreos",
+        "coreos-assembler.basearch": "x86_64",
+        "coreos-assembler.oci-imported": True,
+        "coreos-assembler.oci-imported-labels": {
+            "com.coreos.osname": "fedora-coreos",
+            "com.coreos.stream": "next",
+            "containers.bootc": "1",
+            "org.opencontainers.image.version": "45.20260917.1.2",
+        },
+        "images": {
+            "ostree": {"path": f"{name}.ociarchive", "sha256": NEW, "size": 1, "skip-compression": True},
+            "oci-manifest": {"path": f"{name}-manifest.json", "sha256": NEWER, "size": 1, "skip-compression": True},
+        },
+    }
+    release, archive = release_of_build(json.dumps(meta).encode(), "meta.json")
+    assert (release.commit, release.stream, release.version) == (OLD, "next", "45.20260917.1.2")
+    assert archive is not None
+    assert (archive.location, archive.sha256) == (f"{name}.ociarchive", NEW)
+
+
 def test_a_machine_of_one_image_serves_no_test_of_the_other() -> None:
     plain = Needs(needs=(UPDATES,))
     assert replace(plain, from_image=True).machine_key() != plain.machine_key() == Needs().machine_key()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from kola.machine import Machine
 
+EXCEPTIONS = Path(__file__).with_name("exceptions.toml")
 UNLABELED = ("unlabeled_t", "file_t", "invalid_t")
 """What the kernel shows for a file without a label, or with one that the policy does not know."""
 
@@ -79,9 +80,9 @@ class Process:
 
 
 @functools.cache
-def exceptions(kind: str) -> tuple[dict[str, str], ...]:
-    """Return the entries of that kind in ``exceptions.toml``."""
-    found = tomllib.loads(Path(__file__).with_name("exceptions.toml").read_text())[kind]
+def exceptions(kind: str, file: Path = EXCEPTIONS) -> tuple[dict[str, str], ...]:
+    """Return the entries of that kind in a file of exceptions."""
+    found = tomllib.loads(file.read_text())[kind]
     return tuple(found)
 
 
@@ -90,8 +91,10 @@ def policy_folder(machine: Machine) -> str:
     return f"/etc/selinux/{machine.run(r'sed -n s/^SELINUXTYPE=//p /etc/selinux/config').stdout.strip()}"
 
 
-def parse_sweep(output: str) -> list[Mislabel]:
+def parse_sweep(output: str, *more: Path) -> list[Mislabel]:
     """Read what ``restorecon -nvF`` says, without what differs in user or role alone and without the exceptions.
+
+    ``more`` are further files of exceptions.
 
     ``-F`` because restorecon passes over types that an administrator may choose (``customizable_types``) otherwise,
     and with them a container's label on a file of the system.
@@ -101,17 +104,13 @@ def parse_sweep(output: str) -> list[Mislabel]:
         for match in map(_RELABEL.fullmatch, output.splitlines())
         if match
     ]
+    entries = [entry for file in (EXCEPTIONS, *more) for entry in exceptions("label", file)]
     return [
         item
         for item in found
-        if (item.actual.type, item.actual.level) != (item.wanted.type, item.wanted.level) and not _excepted(item)
+        if (item.actual.type, item.actual.level) != (item.wanted.type, item.wanted.level)
+        and not any(re.fullmatch(entry["path"], item.path) and entry["wanted"] == item.wanted.type for entry in entries)
     ]
-
-
-def _excepted(item: Mislabel) -> bool:
-    return any(
-        re.fullmatch(entry["path"], item.path) and entry["wanted"] == item.wanted.type for entry in exceptions("label")
-    )
 
 
 def sweep(machine: Machine, *paths: str) -> list[Mislabel]:

@@ -2,60 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.external.upgrade.deployments import Deployment, parse_status
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kola.command import CommandResult
     from kola.machine import Machine
-    from kola.releases import Release
 
-# To fetch and deploy, on a fast machine.
-_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """One entry of ``rpm-ostree status --json``; the first is what boots next.
-
-    Attributes:
-        checksum: of the release's commit, that under the layered packages if there are such.
-        image: such as ``ostree-unverified-registry:HOST/NAME:TAG``; empty for a commit.
-        digest: of that image.
-        locked: staged, but a reboot does not take it.
-        packages: files and names that are layered on it.
-    """
-
-    checksum: str
-    version: str
-    booted: bool
-    staged: bool
-    locked: bool
-    image: str
-    digest: str
-    packages: tuple[str, ...]
-
-    def is_release(self, release: Release, digest: str = "") -> bool:
-        """Tell whether it is that release: by the digest of its image if there is one, else by its commit."""
-        return self.digest == digest if digest else self.checksum == release.commit
-
-
-def parse_status(text: str) -> list[Deployment]:
-    """Read ``rpm-ostree status --json``; fields that say no are left out by older versions."""
-    return [
-        Deployment(
-            checksum=found.get("base-checksum") or found["checksum"],
-            version=found.get("version", ""),
-            booted=found["booted"],
-            staged=found.get("staged", False),
-            locked=found.get("finalization-locked", False),
-            image=found.get("container-image-reference", ""),
-            digest=found.get("container-image-reference-digest", ""),
-            packages=(*found.get("requested-packages", ()), *found.get("requested-local-packages", ())),
-        )
-        for found in json.loads(text)["deployments"]
-    ]
+UPDATE_SECONDS = 300.0
+"""To fetch and deploy, on a fast machine."""
 
 
 class RpmOstree:
@@ -63,7 +21,7 @@ class RpmOstree:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.patience = _SECONDS * machine.slowness
+        self.patience = UPDATE_SECONDS * machine.slowness
 
     def __call__(self, *arguments: str, check: bool = True) -> CommandResult:
         """Run one command of it."""
@@ -83,9 +41,19 @@ class RpmOstree:
         """Return what waits for the next boot."""
         return next((found for found in self.status() if found.staged), None)
 
-    def deploy_locked(self, release: Release) -> None:
-        """Stage a release as Zincati does: the next boot does not take it."""
-        self("deploy", "--lock-finalization", "--skip-branch-check", f"revision={release.commit}")
+    def install(self, image: str) -> None:
+        """Boot an image as if the machine had been installed with it: there is nothing to roll back to."""
+        self("rebase", image)
+        self.machine.reboot()
+        self("cleanup", "--rollback")
+
+    def stage_locked(self, command: Sequence[str]) -> Deployment:
+        """Run a command of it that stages, as Zincati does: the next boot does not take the update."""
+        self(*command[1:], "--lock-finalization")
+        staged = self.staged()
+        assert staged is not None, "nothing was staged"
+        assert staged.locked, f"{staged} is not locked"
+        return staged
 
     def finalize(self, checksum: str) -> None:
         """Unlock what is staged; the machine reboots by itself and is up again afterwards."""

@@ -1,27 +1,27 @@
-"""The system under test as something that is updated: by rpm-ostree where there is one, by OSTree alone elsewhere."""
+"""The system under test as something that is updated, in whichever way."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kola.command import CommandResult
 from tests.external.upgrade.client import APPLICATION, Identity
+from tests.external.upgrade.rpmostree import UPDATE_SECONDS
 
 if TYPE_CHECKING:
+    from kola.command import CommandResult
     from kola.machine import Machine
     from kola.releases import Release, Releases
+    from tests.external.upgrade.deployments import Deployment
+    from tests.external.upgrade.ways import Way
 
-# To fetch and deploy, on a fast machine.
-_UPDATE_SECONDS = 120.0
-_DEPLOYMENT = re.compile(r"^(?P<booted>[* ]) \S+ (?P<commit>[0-9a-f]{64})\.\d+(?: \((?P<state>.*)\))?$")
-# Boot entries whose kernel or initramfs is not there.
+# Boot entries whose kernel or initramfs is not there; some name them as seen from /, others as seen from /boot.
 _BROKEN_ENTRIES = """\
 cd /boot/loader/entries && for entry in *.conf; do
-    while read -r _ file; do [ -s "/boot$file" ] || echo "$entry: $file"; done < <(grep -E '^(linux|initrd) ' "$entry")
+    while read -r _ file; do
+        [ -s "/boot${file#/boot}" ] || echo "$entry: $file"
+    done < <(grep -E '^(linux|initrd) ' "$entry")
 done
 """
 
@@ -34,55 +34,35 @@ def first_three(releases: Releases) -> tuple[Release, Release, Release]:
     return one, two, three
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """One line of ``ostree admin status``; the first is what boots next."""
-
-    commit: str
-    booted: bool
-    state: str
-
-    def __str__(self) -> str:
-        return f"{self.commit[:10]} ({'booted' if self.booted else self.state or 'not booted'})"
+def identify(machine: Machine, release: Release) -> Identity:
+    """Return what a machine tells an update server of itself when it runs this release, as a commit."""
+    basearch, node_uuid, cmdline = machine.run(
+        f"uname -m; systemd-id128 machine-id --app-specific={APPLICATION}; cat /proc/cmdline"
+    ).stdout.splitlines()
+    (platform,) = (word.partition("=")[2] for word in cmdline.split() if word.startswith("ignition.platform.id="))
+    return Identity(basearch, release.stream, platform, node_uuid, release.version, release.commit)
 
 
 class System:
-    """One machine, and the releases that it can be updated to."""
+    """One machine, the releases that it can be updated to, and the way to them."""
 
-    def __init__(self, machine: Machine, releases: Releases) -> None:
+    def __init__(self, machine: Machine, releases: Releases, way: Way) -> None:
         self.machine = machine
         self.releases = releases
-        self.patience = _UPDATE_SECONDS * machine.slowness
-        self.has_rpm_ostree = machine.run("command -v rpm-ostree", check=False).exit_code == 0
+        self.way = way
+        self.patience = UPDATE_SECONDS * machine.slowness
 
-    def follow(self, url: str) -> None:
-        """Let the remote that the system follows by its own configuration be this one, its trusted keys as they are."""
-        remote = self.releases.remote
-        self.machine.run(
-            f"file=$(grep -lF '[remote \"{remote}\"]' /etc/ostree/remotes.d/*.conf) && "
-            f"sed -i -e 's|^url=.*|url={url}|' -e '/^contenturl=/d' \"$file\"",
-            sudo=True,
-        )
+    def name(self, release: Release) -> str:
+        """Return the name that a deployment of this release has."""
+        return self.way.payload(release).rpartition("@")[2]
 
     def stage(self, release: Release, *, check: bool = True) -> CommandResult:
         """Fetch a release and stage it for the next boot."""
-        return self.machine.run(self.stage_command(release), sudo=True, check=check, timeout=self.patience)
-
-    def stage_command(self, release: Release) -> list[str]:
-        """What does that."""
-        if self.has_rpm_ostree:
-            return ["rpm-ostree", "rebase", f"{self.releases.remote}:{release.ref}", release.commit]
-        return ["testos-upgrade", release.commit]
+        return self.machine.run(self.way.stage_command(release), sudo=True, check=check, timeout=self.patience)
 
     def rollback(self) -> None:
         """Let the deployment before this one boot next."""
-        if self.has_rpm_ostree:
-            self.machine.run(["rpm-ostree", "rollback"], sudo=True, timeout=self.patience)
-            return
-        there = self.deployments()
-        index = next((i for i, found in enumerate(there) if found.state == "rollback"), None)
-        assert index is not None, f"there is no deployment to roll back to, only {', '.join(map(str, there))}"
-        self.machine.run(["ostree", "admin", "set-default", str(index)], sudo=True, timeout=self.patience)
+        self.machine.run(self.way.rollback_command(), sudo=True, timeout=self.patience)
 
     def update(self, release: Release) -> None:
         """Stage a release, boot it, and see that it is it."""
@@ -90,30 +70,24 @@ class System:
         self.machine.reboot()
         self.expect(release)
 
-    def identity(self, release: Release) -> Identity:
-        """Return what the machine tells an update server of itself when it runs this release."""
-        basearch, node_uuid, cmdline = self.machine.run(
-            f"uname -m; systemd-id128 machine-id --app-specific={APPLICATION}; cat /proc/cmdline"
-        ).stdout.splitlines()
-        (platform,) = (word.partition("=")[2] for word in cmdline.split() if word.startswith("ignition.platform.id="))
-        stream = release.ref.rpartition("/")[2]
-        return Identity(basearch, stream, platform, node_uuid, release.version, release.commit)
-
-    def deployments(self) -> list[Deployment]:
-        """Return all of them, in the order of the boot menu."""
-        status = self.machine.run(["ostree", "admin", "status"], sudo=True).stdout
-        found = [match for match in map(_DEPLOYMENT.match, status.splitlines()) if match]
-        return [Deployment(match["commit"], match["booted"] == "*", match["state"] or "") for match in found]
-
     def booted(self) -> str:
-        """Return the commit that runs."""
-        running = [found.commit for found in self.deployments() if found.booted]
+        """Return the name of what runs."""
+        running = [found.name for found in self.way.deployments() if found.booted]
         assert len(running) == 1, f"one deployment should be booted, not {running}"
         return running[0]
 
-    def staged(self) -> list[str]:
-        """Return the commits that wait for the next shutdown."""
-        return [found.commit for found in self.deployments() if found.state == "staged"]
+    def expect_staged(self, release: Release) -> None:
+        """See that this release waits for the next shutdown."""
+        staged = [found.name for found in self.way.deployments() if found.staged]
+        assert staged == [self.name(release)], f"{release.version} is not staged, but {staged or 'nothing'}"
+
+    def expect_only(self, release: Release) -> None:
+        """See that this release runs, that there is no other, and that the system is whole."""
+        there: list[Deployment] = self.way.deployments()
+        assert [found.name for found in there] == [self.name(release)], (
+            f"not {release.version} alone is there: {', '.join(map(str, there))}"
+        )
+        self.expect(release)
 
     def expect(self, *allowed: Release) -> Release:
         """See that one of these releases runs, and that the system is whole; returns which it is.
@@ -122,7 +96,7 @@ class System:
         """
         self.machine.run("systemctl is-system-running --wait", check=False, timeout=self.patience)
         booted = self.booted()
-        running = [release for release in allowed if release.commit == booted]
+        running = [release for release in allowed if self.name(release) == booted]
         assert running, (
             f"{booted} is booted, not one of {', '.join(r.version or r.commit for r in allowed)}{self._finalising()}"
         )
@@ -139,4 +113,4 @@ class System:
         """What the boot before this one said when it made the staged deployment the next one, which may have failed."""
         command = ["journalctl", "--quiet", "--boot=-1", "--unit=ostree-finalize-staged", "--output=cat", "--lines=10"]
         said = self.machine.run(command, sudo=True, check=False).stdout.strip()
-        return f"; ostree-finalize-staged said:\n{said}" if said else ""
+        return f"; ostree-finalize-staged said:\n{said}" if said else "; ostree-finalize-staged said nothing"

@@ -13,8 +13,9 @@ from kola.fleetlock import FleetLock
 from kola.releases import Releases
 from kola.updates import GRAPH_PATH
 from kola.wait import wait_until
+from tests.external.upgrade.rpmostree import UPDATE_SECONDS
 from tests.external.upgrade.system import first_three
-from tests.external.upgrade.zincati import DEADEND_MOTD, RETRY_SECONDS, UPDATE_SECONDS, WAITING, Agent, Settings, Window
+from tests.external.upgrade.zincati import DEADEND_MOTD, RETRY_SECONDS, WAITING, Agent, Settings, Window
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +41,7 @@ def follow_the_chain(agent: Agent, releases: Releases) -> None:
     )
     assert agent.path() == versions, f"the way was {agent.path()}, not over the barrier: {versions}"
     agent.machine.close()
-    agent.expect(listed[-1])
+    agent.system.expect(listed[-1])
 
     for release in listed:
         identity = dataclasses.replace(agent.identity, version=release.version, payload=agent.payload(release))
@@ -111,9 +112,9 @@ def test_periodic(agent: Agent, releases: Releases) -> None:
     agent.wait_for_state(WAITING)
     staged = agent.rpm_ostree.staged()
     assert staged is not None, "outside of the window nothing is staged"
-    assert agent.is_release(staged, new), f"staged is {staged.version}"
+    agent.system.expect_staged(new)
     assert staged.locked, "outside of the window the next boot would take the update"
-    agent.expect(old)
+    agent.system.expect(old)
     assert agent.machine.boot_id == before, "it rebooted outside of the window"
 
     agent.start(dataclasses.replace(settings, windows=[Window.around(now)]))
@@ -131,7 +132,7 @@ def test_fleet_lock(agent: Agent, releases: Releases, fleet_lock: FleetLock) -> 
         denied = fleet_lock.wait_for_call("pre-reboot", timeout=UPDATE_SECONDS)
         assert not denied.granted, f"the lock was free: {denied}"
         agent.wait_for_state(WAITING)
-        agent.expect(old)
+        agent.system.expect(old)
         assert agent.machine.boot_id == before, "it rebooted without the lock"
     granted = fleet_lock.wait_for_call("pre-reboot", count=2, timeout=RETRY_SECONDS)
     assert granted.granted, f"the lock was not free: {granted}"
@@ -204,6 +205,6 @@ def test_rollback_is_respected(agent: Agent, releases: Releases) -> None:
     agent.machine.run(["systemctl", "stop", "zincati.service"], sudo=True)
     agent.system.rollback()
     agent.machine.reboot()
-    agent.expect(old)
+    agent.system.expect(old)
     agent.wait_for_questions()
     agent.expect_nothing_new(old)
