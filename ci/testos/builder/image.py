@@ -69,7 +69,7 @@ def metadata(definition: Definition, installed: Committed, key: str, checksum: s
         "buildid": key,
         "name": definition.name,
         "coreos-assembler.basearch": definition.arch,
-        "coreos-assembler.oci-labels": {"com.coreos.stream": STREAM},
+        "coreos-assembler.oci-imported-labels": {"com.coreos.stream": STREAM},
         "ref": installed.ref,
         "ostree-commit": installed.commit,
         "ostree-version": installed.version,
