@@ -1,4 +1,8 @@
-"""Which deployment a machine has booted: the OSTree checksum, as the machine itself shows it."""
+"""Which deployment a machine has booted, as the machine itself shows it.
+
+That is the OSTree checksum; of one that was made of a container image the digest of the image's manifest, because each
+machine, or each build of a disk, makes a commit of its own of it.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,19 @@ read -r line </proc/cmdline
 for word in $line; do
     [[ $word == ostree=* ]] || continue
     path=${word#ostree=}
-    readlink -e "/sysroot$path" || readlink -e "$path" || sudo -n readlink -e "/sysroot$path"
+    folder=$(readlink -e "/sysroot$path" || readlink -e "$path" || sudo -n readlink -e "/sysroot$path") || continue
+    echo "$folder"
+    [[ $(<"$folder.origin") == *container-image-reference* ]] || continue
+    commit=${folder##*/}
+    ostree show --print-metadata-key=ostree.manifest-digest "${commit%.*}"
 done
 """
+_MANIFEST = re.compile(r"^'(?P<digest>sha256:[0-9a-f]{64})'$", re.MULTILINE)
 _FOLDER = re.compile(r"/deploy/(?P<checksum>[0-9a-f]{64})\.\d+$", re.MULTILINE)
 
 
 def booted_deployment(machine: Machine) -> str:
-    """Return the checksum of what a machine has booted; empty if it does not say.
+    """Return what a machine has booted: a checksum, or ``sha256:`` and that of an image; empty if it does not say.
 
     Right as long as nothing was deployed in this boot: ask early.
     """
@@ -32,5 +41,12 @@ def booted_deployment(machine: Machine) -> str:
         shown = machine.run(_SHOW, check=False, shown="which deployment is booted").stdout
     except (CommandFailed, CommandTimeout, MachineLost):  # whoever needs the machine will see it, and say more
         return ""
-    match = _FOLDER.search(shown)
-    return match["checksum"] if match else ""
+    return parse_deployment(shown)
+
+
+def parse_deployment(shown: str) -> str:
+    """Return what the machine's answer says; pure."""
+    if (manifest := _MANIFEST.search(shown)) is not None:
+        return manifest["digest"]
+    folder = _FOLDER.search(shown)
+    return folder["checksum"] if folder else ""

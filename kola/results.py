@@ -138,7 +138,8 @@ class MachineRecord:
         origin: ``boot``, or ``clone`` of a machine that was booted before.
         updated: whether it booted the image of ``--from-image``.
         firmware: that it was asked to boot by; empty for the platform's own.
-        deployment: OSTree checksum of what it had booted when SSH answered first, read in it; empty if it is not known.
+        deployment: what it had booted when SSH answered first, read in it: OSTree checksum, or ``sha256:...`` of the
+            manifest of the container image that it was made of; empty if it is not known.
         arrived: of one that is ``updated``: what it had booted when its test was over, read in it; else empty.
         created: the platform was asked for it.
         booting: it ran.
@@ -205,7 +206,7 @@ class Target:
         image: of ``--image``.
         from_image: of ``--from-image``, if there is one.
         firmware: that machines boot by where a test does not say; empty where the platform leaves no choice.
-        deployments: the OSTree checksums that machines of ``image`` had booted, sorted; one, if all is well.
+        deployments: what machines of ``image`` had booted, as ``MachineRecord.deployment``; sorted, one if all is well.
     """
 
     platform: str

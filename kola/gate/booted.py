@@ -35,9 +35,9 @@ def what_booted(cell: Cell, record: RunRecord, build: Build | None) -> Iterator[
     yield from _arrived(record, build)
     if len(target.deployments) > 1:
         yield f"machines had booted different deployments: {', '.join(target.deployments)}"
-    wrong = [one for one in target.deployments if build is not None and one != build.commit]
-    if wrong and build is not None:
-        yield f"machines had booted {wrong[0]}, but the commit of the build is {build.commit}"
+    wrong = [problem for one in target.deployments if build is not None and (problem := build.deployment_problem(one))]
+    if wrong:
+        yield f"machines had booted {wrong[0]}"
 
 
 def _image(cell: Cell, target: Target, build: Build | None) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _arrived(record: RunRecord, build: Build | None) -> Iterator[str]:
     arrived = {machine.arrived for machine in up} - {""}
     if not arrived:
         yield "tests ran, and no machine says that it had booted the build, or was updated to it"
-    elif build is not None and build.commit not in arrived:
-        yield f"machines were updated to {some(sorted(arrived), 3)}, but the commit of the build is {build.commit}"
+    elif build is not None and all(problems := [build.deployment_problem(one) for one in sorted(arrived)]):
+        yield f"machines were updated to {problems[0]}"
 
 
 def _machines(record: RunRecord) -> Iterator[str]:

@@ -41,6 +41,7 @@ class Build:
         parent_version: the release that it follows; empty if it does not say.
         parent_commit: of that release.
         container_digest: ``sha256:...`` of the container image that was pushed; empty if none was.
+        manifest_digest: ``sha256:...`` of the manifest of the container image that disks were made of; likewise.
     """
 
     build_id: str
@@ -52,6 +53,19 @@ class Build:
     parent_version: str = ""
     parent_commit: str = ""
     container_digest: str = ""
+    manifest_digest: str = ""
+
+    def deployment_problem(self, deployment: str) -> str | None:
+        """Say why what a machine had booted is not this build; None if it is.
+
+        Args:
+            deployment: as ``kola.results.MachineRecord.deployment``.
+        """
+        if not deployment.startswith("sha256:"):
+            wanted = [self.commit]
+        elif not (wanted := [digest for digest in (self.manifest_digest, self.container_digest) if digest]):
+            return f"{deployment}, a container image, and meta.json names none"
+        return None if deployment in wanted else f"{deployment}, but the build is {' or '.join(wanted)}"
 
     def image_problem(self, target: Target) -> str | None:
         """Say why what a target booted is no image of this build; None if it is one."""
@@ -90,6 +104,7 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
     if arch and made_for != arch:
         raise ConfigError(f"{source}: is for {made_for}, not for {arch}")
     images = document.need("images").of(dict, "an object")
+    manifest = images.get("oci-manifest")
     return Build(
         build_id=document.text("buildid"),
         arch=made_for,
@@ -100,6 +115,7 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
         parent_version=document.text("fedora-coreos.parent-version", ""),
         parent_commit=document.text("fedora-coreos.parent-commit", ""),
         container_digest=container.text("digest", "") if container is not None else "",
+        manifest_digest=f"sha256:{manifest.text('sha256')}" if manifest is not None else "",
     )
 
 

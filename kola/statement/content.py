@@ -127,6 +127,11 @@ def result_of(record: RunRecord) -> Result:
     return Result.WARNED if Result.WARNED in words else Result.PASSED
 
 
+def deployment_digests(target: Target) -> list[str]:
+    """Return the SHA-256 digests of what machines of a target had booted, whether they are of commits or of images."""
+    return [one.removeprefix("sha256:") for one in target.deployments]
+
+
 def statement_of(record: RunRecord, results_sha256: str) -> Statement:
     """Return what is asserted of a run.
 
@@ -140,7 +145,7 @@ def statement_of(record: RunRecord, results_sha256: str) -> Statement:
             tests.setdefault(_WORDS[test.outcome], []).append(nodeid)
     subjects = [(RESULTS, results_sha256)]
     for target in record.targets:
-        subjects += [(DEPLOYMENT, checksum) for checksum in target.deployments]
+        subjects += [(DEPLOYMENT, digest) for digest in deployment_digests(target)]
         files = {target.image.artifact_sha256: ARTIFACT, target.image.sha256: DISK}
         subjects += [(name, digest) for digest, name in files.items() if digest]
     return Statement(

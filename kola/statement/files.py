@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kola import results
 from kola.errors import ConfigError
-from kola.statement.content import DEPLOYMENT, RESULTS, parse_statement, result_of, statement_of
+from kola.statement.content import DEPLOYMENT, RESULTS, deployment_digests, parse_statement, result_of, statement_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def read_statement(envelope: bytes, source: str, keys: Keys, results_text: bytes
     statement = parse_statement(keys.opened(envelope, source), source)
     if statement.digests(RESULTS) != [hashlib.sha256(results_text).hexdigest()]:
         raise ConfigError(f"{source}: is about another {RESULTS}")
-    deployments = [checksum for target in record.targets for checksum in target.deployments]
+    deployments = [digest for target in record.targets for digest in deployment_digests(target)]
     if sorted(statement.digests(DEPLOYMENT)) != sorted(deployments):
         raise ConfigError(f"{source}: is about other deployments than {RESULTS}")
     if statement.result is not result_of(record):

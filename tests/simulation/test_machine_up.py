@@ -126,3 +126,19 @@ def test_a_wrong_definition_is_a_usage_error(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert f"{file}: title = 1: expected a text" in done.stderr
+
+
+def test_a_run_that_is_killed_while_it_ends_its_machines_is_not_complete(tmp_path: Path) -> None:
+    conftest = (
+        HOOK
+        + """
+import os
+
+def pytest_sessionstart(session):
+    machines = session.config.pluginmanager.getplugin("kola-machines")
+    machines._stack.callback(os._exit, 9)  # called before anything else that ends with the session
+"""
+    )
+    record = simulate(tmp_path, conftest=conftest)
+    assert {test.outcome for test in record.tests.values()} == {Outcome.PASSED}
+    assert (record.complete, record.finished, record.exit_code) == (False, None, None)

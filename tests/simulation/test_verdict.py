@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -139,6 +140,8 @@ def project(judged: Path, tmp_path: Path) -> Path:
 
 def test_all_is_well(judged: Path) -> None:
     assert not (judged / f"night/os.other.{ARCH}.one").exists(), "the policy says what is run"
+    (suite,) = ET.parse(judged / "night" / ONE / "junit.xml").getroot()  # noqa: S314 - pytest's own
+    assert (suite.get("name"), suite.get("tests")) == (ONE, "2")
     lines = (judged / "said").read_text().splitlines()
     assert lines[-1] == "report: night/report.html"
     assert lines[-2].endswith(": release")
@@ -181,7 +184,7 @@ def other_key(folder: Path) -> None:
         (lambda folder: change(folder / "meta.json", buildid="8"), f"build: {ONE}: is of build 7, not of 8"),
         (
             lambda folder: change(folder / "meta.json", **{"ostree-commit": "0" * 64}),
-            f"digest: {ONE}: machines had booted {DEPLOYMENT}, but the commit of the build is {'0' * 64}",
+            f"digest: {ONE}: machines had booted {DEPLOYMENT}, but the build is {'0' * 64}",
         ),
     ],
     ids=["edited", "other-key", "killed", "missing", "other-build", "other-commit"],

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from kola import cli
+from kola.deployment import parse_deployment
 from kola.gate.findings import NEXT, Code
 from kola.httpd import HttpServer
 from kola.results import Outcome
 from tests.unit.gate.closing import forget, two_flaky, waive
 from tests.unit.gate.test_part import policy
-from tests.unit.gate.world import AWS, BASIC, BUILD, EARLIER, World, meta, with_image, with_test
+from tests.unit.gate.world import (
+    AWS,
+    BASIC,
+    BUILD,
+    EARLIER,
+    JOBS,
+    World,
+    meta,
+    with_deployment,
+    with_image,
+    with_test,
+)
 
 
 def boxes(world: World, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, bool]:
@@ -141,3 +154,46 @@ def test_a_mistake_of_ours_is_no_verdict(
     monkeypatch.setattr("kola.commands.gate.decide", lambda _: 1 / 0)
     assert cli.main(world.ask()) == 3
     assert "a mistake in kola itself" in capsys.readouterr().err
+
+
+IMAGES = meta(BUILD, "")["images"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"images": IMAGES | {"oci-manifest": {"path": "m", "sha256": "5" * 64, "size": 1}}}, ""),
+        ({"base-oscontainer": {"image": "x", "digest": f"sha256:{'5' * 64}"}}, ""),
+        ({}, f"had booted sha256:{'5' * 64}, a container image, and meta.json names none"),
+        (
+            {"images": IMAGES | {"oci-manifest": {"path": "m", "sha256": "6" * 64, "size": 1}}},
+            f"had booted sha256:{'5' * 64}, but the build is sha256:{'6' * 64}",
+        ),
+    ],
+    ids=["as it was built", "as it was pushed", "nobody says", "another one"],
+)
+def test_a_disk_that_was_made_of_a_container_image(
+    world: World, capsys: pytest.CaptureFixture[str], said: dict[str, Any], reason: str
+) -> None:
+    """Its machines boot a commit that is in no meta.json; the digest of the image's manifest is."""
+    for build in (*EARLIER, BUILD):
+        world.write_meta(build, **said)
+    for job in JOBS:
+        world.change(job, lambda r: with_deployment(r, f"sha256:{'5' * 64}"))
+    world.write("gate.toml", world.read("gate.toml") + "history_required = false\n")
+    code, output = world.exit_code(), capsys.readouterr().out
+    assert code == (1 if reason else 0), output
+    assert reason in output
+
+
+@pytest.mark.parametrize(
+    ("shown", "deployment"),
+    [
+        (f"/sysroot/ostree/deploy/os/deploy/{'a' * 64}.0\n", "a" * 64),
+        (f"/sysroot/ostree/deploy/os/deploy/{'a' * 64}.1\n'sha256:{'b' * 64}'\n", f"sha256:{'b' * 64}"),
+        (f"/sysroot/ostree/deploy/os/deploy/{'a' * 64}.0\nerror: No such metadata key\n", "a" * 64),
+        ("", ""),
+    ],
+)
+def test_what_a_machine_says_of_its_deployment(shown: str, deployment: str) -> None:
+    assert parse_deployment(shown) == deployment
