@@ -140,5 +140,4 @@ def pytest_sessionstart(session):
 """
     )
     record = simulate(tmp_path, conftest=conftest)
-    assert {test.outcome for test in record.tests.values()} == {Outcome.PASSED}
     assert (record.complete, record.finished, record.exit_code) == (False, None, None)
