@@ -39,11 +39,6 @@ class Evidence:
     record: RunRecord | None
     findings: tuple[Finding, ...] = ()
 
-    @property
-    def believed(self) -> RunRecord | None:
-        """The results if nothing speaks against them."""
-        return None if self.findings else self.record
-
 
 def collect(folders: Iterable[JobFiles], keys: Keys) -> dict[str, Evidence]:
     """Read what the folders hold, verify its signatures, and find what is there twice.

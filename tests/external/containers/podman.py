@@ -69,5 +69,5 @@ class Podman:
         """Leave nothing but images."""
         for kind in (("pod", "rm", "--all"), ("rm", "--all", "--volumes")):
             self(*kind, "--force", "--time", "0")
-        self("volume", "prune", "--force")
+        self("volume", "rm", "--all", "--force")  # prune leaves those with a name since podman 6
         self("network", "prune", "--force")

@@ -33,6 +33,7 @@ def test_moved_tag_and_rollback(machine: Machine, registry: Registry) -> None:
         sudo=True,
     )
     publish(podman, reference, 'CMD ["serve", "8080", "one"]')
+    machine.run("mkdir --parents /etc/containers/systemd", sudo=True)
     machine.write_file(
         "/etc/containers/systemd/app.container",
         f"[Container]\nImage={reference}\nAutoUpdate=registry\nPublishPort=18095:8080\nNotify=healthy\n"

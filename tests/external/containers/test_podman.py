@@ -35,10 +35,12 @@ def test_run_exec_logs(podman: Podman) -> None:
 def test_processes_are_their_own(podman: Podman) -> None:
     """A container has process ids, a host name and a root file system of its own; rootless root is an ordinary user."""
     name = podman.start("--hostname", "inside", name="own")
-    seen = podman("exec", name, "bash", "-c", "ls -d /proc/[0-9]* | wc -l || true; uname -n; ls /", check=False).stdout
+    seen = podman("exec", name, "bash", "-c", "uname -n; ls /").stdout
     assert "inside" in seen
     assert "sysroot" not in seen, "the host's root is visible"
     pid = podman.inspect(name)["State"]["Pid"]
+    spaces = podman.machine.run(["readlink", f"/proc/{pid}/ns/pid", "/proc/1/ns/pid"], sudo=True).stdout.split()
+    assert len(set(spaces)) == 2, f"the container has the process ids of the machine: {spaces}"
     owner = podman.machine.run(["stat", "--format", "%U", f"/proc/{pid}"]).stdout.strip()
     assert owner == podman.user, f"root in the container is {owner} on the machine"
     if podman.rootless:
@@ -172,8 +174,8 @@ def test_secrets(podman: Podman) -> None:
         assert podman.output("--secret", "word", podman.image, *read) == "confidential"
         podman("run", "--name", "knower", "--secret", "word", podman.image, *read)
         podman("commit", "knower", "localhost/leak:1")
-        leaked = podman("run", "--rm", "localhost/leak:1", "cat", "/run/secrets/word", check=False)
-        assert "confidential" not in leaked.stdout
+        look = "cat /run/secrets/word 2>/dev/null; echo looked"
+        assert podman.output("localhost/leak:1", "bash", "-c", look) == "looked\n"
         podman("image", "rm", "localhost/leak:1")
     finally:
         podman("secret", "rm", "word")
