@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from kola.checks.audit import Denial, Record, nothing_lost, parse_denial, read_records
+from kola.checks.audit import MAY_BE_PERMISSIVE, Denial, Record, nothing_lost, parse_denial, read_records
 from kola.checks.journal import audit_records, field_text, sender_and_text
 from kola.checks.rule import Rule
 from kola.checks.table import RULES, render_table
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "MAY_BE_PERMISSIVE",
     "RULES",
     "Denial",
     "Finding",
@@ -29,6 +30,7 @@ __all__ = [
     "check_machine",
     "check_units",
     "merge",
+    "parse_denial",
     "render_table",
     "validate_skips",
     "verdict",
@@ -227,7 +229,7 @@ def _apply(rule: Rule, text: str, source: str, records: Sequence[Record]) -> lis
         if match is None or (rule.id == "audit-suppressed" and nothing_lost(text, start, end, records)):
             continue
         denial = parse_denial(line) if rule.id == "avc-denial" else None
-        if rule.id == "avc-denial" and denial is None:
+        if rule.id == "avc-denial" and (denial is None or denial.by_design):
             continue
         key = str(denial) if denial else _normalise(line[match.start() :])
         ids = frozenset(f"{record.stamp:.3f}:{record.serial}" for record in read_records(raw))

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAY_BE_PERMISSIVE = re.compile(
+    r"afterburn_t|bootupd_t|coreos_\w+_t|systemd_\w+_generator_t|systemd_(?:hibernate_resume|pcrextend|pcrlock)_t"
+)
+"""Domains that the policy of Fedora and of Fedora CoreOS itself declares permissive: nothing is ever denied to them.
+
+Source: selinux-policy (systemd.te, coreos_installer.te), fedora-coreos-tracker 1768, bootupd 868.
+"""
+
 _RECORD = re.compile(r"audit\((\d+\.\d+):(\d+)\)")
 _DENIED = re.compile(r"avc:\s+denied\s+\{\s*(?P<permissions>[^}]*?)\s*\}\s+for\s+(?P<fields>.*)")
 _FIELD = re.compile(r'(?P<name>[a-z_]+)=(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s\']+))')
@@ -88,6 +96,11 @@ class Denial:
     object: str = ""
     comm: str = ""
     permissive: bool = False
+
+    @property
+    def by_design(self) -> bool:
+        """Whether the domain is one that the policy declares permissive, and so nothing was denied to it."""
+        return self.permissive and MAY_BE_PERMISSIVE.fullmatch(self.source) is not None
 
     def __str__(self) -> str:
         name = f' "{self.object}"' if self.object else ""

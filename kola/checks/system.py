@@ -189,7 +189,7 @@ PROGRAM_RULES = (
 AUDIT_RULES = (
     Rule(
         "avc-denial",
-        "SELinux denied an access, or would have in enforcing mode.",
+        "SELinux denied an access, or would have in enforcing mode (not of domains that the policy leaves permissive).",
         "ausearch -m avc on the machine; audit2why explains it.",
         needles=("denied  {", "denied {"),
         patterns=(r"avc:\s+denied\s+\{",),

@@ -102,6 +102,25 @@ def test_oom_shows_who_was_killed() -> None:
     assert oom.context[-1].startswith("Out of memory: Killed process 1405 (tail)")
 
 
+@pytest.mark.parametrize(
+    ("domain", "permissive", "found"),
+    [
+        ("bootupd_t", 1, 0),
+        ("systemd_zram_generator_t", 1, 0),
+        ("bootupd_t", 0, 1),
+        ("sshd_t", 1, 1),
+        ("systemd_resolved_t", 1, 1),
+    ],
+)
+def test_what_a_domain_does_that_the_policy_leaves_permissive(domain: str, permissive: int, found: int) -> None:
+    """Fedora's policy declares some domains permissive: nobody is denied anything. Of others it counts."""
+    line = (
+        'type=AVC msg=audit(1728412967.101:311): avc:  denied  { read } for  pid=9 comm="x" name="y" '
+        f"scontext=system_u:system_r:{domain}:s0 tcontext=u:r:b_t:s0 tclass=file permissive={permissive}"
+    )
+    assert len(check_audit([line])) == found
+
+
 def test_denial_in_permissive_mode_counts_and_says_so() -> None:
     found = check_audit((DATA / "audit/avc-denial.permissive.log").read_text().splitlines())
     assert found[0].denial == Denial(

@@ -124,6 +124,7 @@ def test_tpm(machine: Machine) -> None:
 @pytest.mark.kola(
     needs=["luks-tpm2"],
     disks=[],
+    memory_mib=4096,  # Fedora CoreOS keeps the root file system in memory while it is made anew
     isolation="first_boot",
     ignition=config(
         {

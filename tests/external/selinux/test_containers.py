@@ -46,8 +46,9 @@ def test_containers_are_confined_and_separate(podman: Podman) -> None:
     assert {first.type, second.type} == {"container_t"}
     assert len(first.categories.split(",")) == len(second.categories.split(",")) == 2, (first, second)
     assert first.categories != second.categories, f"both containers have {first.level}"
-    label = podman("exec", "first", "stat", "--format=%C", "/etc/passwd").stdout
-    assert podman.inspect("first")["MountLabel"].endswith(f":container_file_t:{first.level}"), label
+    own = Context.of(podman("exec", "first", "stat", "--format=%C", "/etc/passwd").stdout)
+    assert (own.type, own.level) == ("container_file_t", first.level)
+    assert podman.inspect("first")["MountLabel"].endswith(f":container_file_t:{first.level}")
 
 
 def test_private_volume(podman: Podman) -> None:

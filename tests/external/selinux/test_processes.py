@@ -39,7 +39,6 @@ DOMAINS = {
     "systemd-resolve": "systemd_resolved_t",
     "systemd-timesyn": "ntpd_t",
     "systemd-udevd": "udev_t",
-    "zincati": "zincati_t",
 }
 """By the first 15 letters of the program's name. Which of them run is the system's choice."""
 
