@@ -223,7 +223,7 @@ CASES = (
     Case("another stream", Code.BUILD, "of stream next", job(BASIC, lambda r: with_image(r, stream="next"))),
     Case("another image", Code.DIGEST, "none of meta.json", job(BASIC, lambda r: with_image(r, sha256="f" * 64))),
     Case("unknown image", Code.DIGEST, "nobody knows", job(BASIC, lambda r: with_image(r, sha256=""))),
-    Case("another deployment", Code.DIGEST, "commit of the build", job(BASIC, lambda r: with_deployment(r, "e" * 64))),
+    Case("another deployment", Code.DIGEST, "but the build is", job(BASIC, lambda r: with_deployment(r, "e" * 64))),
     Case("unknown deployment", Code.DIGEST, "1 of 1 machines did not", job(BASIC, lambda r: with_deployment(r, ""))),
     Case("a silent machine", Code.DIGEST, "1 of 2 machines did not say", job(BASIC, silent)),
     Case("two deployments", Code.DIGEST, "different deployments", job(BASIC, two_deployments)),
