@@ -15,6 +15,9 @@ note() { printf '    %s\n' "$*"; }
 die() { printf 'ERROR: %s\n' "$*" >&2; exit 1; }
 usage_error() { printf 'ERROR: %s\n' "$*" >&2; exit 4; } # what was asked makes no sense; the code is kola's for that, too
 
+# Whether a policy of `kola gate` names the keys that results have to be signed by.
+names_keys() { grep -Eqs '^keys *= *\[ *"' "$1"; }
+
 # phase NAME COMMAND...: run it, remember how long it took for the table at the end.
 phase() {
     local name=$1 began=$SECONDS rc=0

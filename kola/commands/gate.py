@@ -17,8 +17,9 @@ from kola.results import ExitCode
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from kola.gate.build import Build
+    from kola.gate.build import Build, StreamRelease
     from kola.gate.history import History
     from kola.gate.policy import Policy
     from kola.gate.verdict import Verdict
@@ -100,6 +101,7 @@ def _judge(args: argparse.Namespace) -> Verdict:
     arches = dict.fromkeys(cell.arch for cell in cells_of(matrix, args.stream, policy))
     places = _places(args, args.stream)
     build_id, builds = _build(args)
+    releases = reading.read_releases(places.releases)
     return decide(
         Question(
             stream=args.stream,
@@ -112,11 +114,11 @@ def _judge(args: argparse.Namespace) -> Verdict:
             waivers=reading.read_waivers(args.policy, policy, today),
             metadata=Metadata(
                 builds or reading.read_builds(places.builds, build_id, arches),
-                reading.read_releases(places.releases),
+                releases,
                 reading.read_graphs(pair.replace(reading.STREAM, args.stream) for pair in args.graph),
                 wanted=bool(places.builds),
             ),
-            histories=_histories(args, build_id, policy, matrix, keys),
+            histories=_histories(args, build_id, releases, _Known(policy, matrix, keys)),
         )
     )
 
@@ -142,9 +144,20 @@ def _places(args: argparse.Namespace, stream: str) -> _Places:
     return _Places(*(reading.place_of(given, stream, args.stream) for given in (args.builds, args.releases)))
 
 
-def _histories(args: argparse.Namespace, build_id: str, policy: Policy, matrix: Matrix, keys: Keys) -> list[History]:
+@dataclass(frozen=True)
+class _Known:
+    """What holds for all streams."""
+
+    policy: Policy
+    matrix: Matrix
+    keys: Keys
+
+
+def _histories(
+    args: argparse.Namespace, build_id: str, releases: Sequence[StreamRelease], known: _Known
+) -> list[History]:
     """Read the earlier builds of the stream, and those of the one that it is promoted from."""
-    source = policy.promoted_from.get(args.stream)
+    source = known.policy.promoted_from.get(args.stream)
     streams = [args.stream, *([source] if source else [])] if args.history is not None else []
     return [
         reading.read_history(
@@ -152,11 +165,11 @@ def _histories(args: argparse.Namespace, build_id: str, policy: Policy, matrix: 
             build_id if stream == args.stream else "",
             reading.Where(
                 stream,
-                cells_of(matrix, stream, policy),
-                policy,
-                keys,
+                cells_of(known.matrix, stream, known.policy),
+                known.policy,
+                known.keys,
                 _places(args, stream).builds,
-                reading.read_releases(_places(args, stream).releases),
+                releases if stream == args.stream else reading.read_releases(_places(args, stream).releases),
             ),
         )
         for stream in streams

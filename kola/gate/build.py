@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kola.document import Document
 from kola.errors import ConfigError
+from kola.metadata import stream_of_build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +95,6 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
         ConfigError: not in that format.
     """
     document = Document.parse(text, source)
-    labels = document.get("coreos-assembler.oci-imported-labels")
-    stream = labels.text("com.coreos.stream", "") if labels is not None else ""
     container = document.get("base-oscontainer")
     commit = document.text("ostree-commit")
     if not _SHA256.fullmatch(commit):
@@ -108,7 +107,7 @@ def parse_build(text: bytes, source: str, arch: str = "") -> Build:
     return Build(
         build_id=document.text("buildid"),
         arch=made_for,
-        stream=stream or document.text("ref", "").rpartition("/")[2],
+        stream=stream_of_build(document),
         commit=commit,
         images={name: _image(images.need(name)) for name in images.value},
         cloud_ids=_cloud_ids(document),

@@ -127,19 +127,19 @@ def _choice(stream: str, policy: Policy) -> Choice:
     return Choice(cadence=policy.cadence, streams=[stream], platforms=policy.platforms, suites=policy.suites)
 
 
-def _part(question: Question, cells: Sequence[Cell], policy: Policy) -> tuple[str, ...]:
+def _part(question: Question, cells: Sequence[Cell], policy: Policy) -> Iterator[str]:
     """Say which cells the policy leaves out, if any: such a verdict says nothing of these."""
-    everything = question.matrix.select(_choice(question.stream, replace(policy, platforms=(), suites=())))
     words = {"platforms": policy.platforms, "suites": policy.suites}
-    only = "; ".join(f"{key}: {', '.join(names)}" for key, names in words.items() if names)
-    part = f"this is about {len(cells)} of {len(everything)} cells of {question.stream}: the policy's {only}"
+    if only := "; ".join(f"{key}: {', '.join(names)}" for key, names in words.items() if names):
+        everything = question.matrix.select(_choice(question.stream, replace(policy, platforms=(), suites=())))
+        yield f"this is about {len(cells)} of {len(everything)} cells of {question.stream}: the policy's {only}"
     rarer = [
         cell.name
         for cell in question.matrix.select(Choice(streams=[question.stream]))
         if cell.required and not policy.cadence.includes(cell.cadence)
     ]
-    late = f"required, but run less often than {policy.cadence}, and not looked at: {some(rarer, 5)}"
-    return (*((part,) if only else ()), *((late,) if rarer else ()))
+    if rarer:
+        yield f"required, but run less often than {policy.cadence}, and not looked at: {some(rarer, 5)}"
 
 
 def _unknown(question: Question, own: History) -> Iterator[str]:

@@ -278,6 +278,7 @@ def test_an_answer_of_the_last_time_does_not_stay(project: Path) -> None:
     code, out = verdict(project)
     assert code == 4, out
     assert not list((project / "night").glob("verdict-os.*"))
+    assert not (project / "night/report.html").exists()
     assert not (project / "night/checklist-os.md").exists()
 
 
@@ -293,3 +294,22 @@ def test_the_gate_is_told_of_earlier_builds(project: Path) -> None:
     assert code == 0, out
     assert f"  no-history: {ONE}: the promoted build 6 has no results that could be compared" in out.splitlines()
     assert "os 7 (pre-release, " in out
+
+
+@pytest.mark.parametrize(
+    ("keys", "environment", "message"),
+    [
+        ("[]", {"KOLA_SIGN_PUBLIC_KEY": "key.pub"}, "KOLA_SIGN_PUBLIC_KEY is set and KOLA_SIGN_KEY is not"),
+        ('["key.pub"]', {}, "gate.toml names the keys that count: give one of them in KOLA_SIGN_KEY"),
+    ],
+)
+def test_a_key_that_is_missing_is_told_before_the_night(
+    tmp_path: Path, keys: str, environment: dict[str, str], message: str
+) -> None:
+    policy = (ROOT / "ci/gate-small.toml").read_text().replace('"matrix.toml"', f'"{ROOT}/ci/matrix.toml"')
+    (tmp_path / "gate.toml").write_text(policy.replace("[results]", f"[results]\nkeys = {keys}"))
+    given = ("--policy", str(tmp_path / "gate.toml"), "--output", str(tmp_path / "night"))
+    code, out = call(tmp_path, str(ROOT / "ci/nightly"), "matrix", *given, **environment)
+    assert code == 4, out
+    assert message in out
+    assert not (tmp_path / "night").exists()
