@@ -12,18 +12,6 @@ from kola.options import settings_of
 from kola.results import Outcome, RunRecord, TestRecord
 from kola.tap import to_tap
 
-TESTS = """
-import pytest
-
-def test_good(machine): pass
-
-def test_bad(machine):
-    assert machine.run("echo 1").stdout == "2"
-
-@pytest.mark.kola(architectures=["s390x"])
-def test_elsewhere(machine): pass
-"""
-
 
 def record(*tests: TestRecord, complete: bool = True) -> RunRecord:
     return RunRecord("r", "0", 0.0, tests={test.nodeid: test for test in tests}, complete=complete)
@@ -49,23 +37,6 @@ def test_nothing_is_taken_for_a_directive() -> None:
         "TAP version 13\n1..1\nnot ok 1 - t.py::t[a \\# SKIP b\\\\]\n# failed: two lines\n"
         "Bail out! the run was cut short\n"
     )
-
-
-def test_of_a_run(pytester: pytest.Pytester, tmp_path: Path) -> None:
-    (tmp_path / "disk.raw").write_bytes(b"\0" * 1024)
-    pytester.makepyfile(test_it=TESTS)
-    pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", "-n", "2", "--platform=tests.simulation.platform:Simulated",
-        f"--image={tmp_path / 'disk.raw'}", f"--kola-cache={tmp_path / 'cache'}", "--tapfile=out.tap",
-    )  # fmt: skip
-    assert (pytester.path / "out.tap").read_text().splitlines() == [
-        "TAP version 13",
-        "1..3",
-        "not ok 1 - test_it.py::test_bad",
-        "# failed: AssertionError: assert '1\\n' == '2'",
-        "ok 2 - test_it.py::test_elsewhere # SKIP not for architecture x86_64 (architectures: s390x)",
-        "ok 3 - test_it.py::test_good",
-    ]
 
 
 @pytest.mark.parametrize("path", [".", "no/such/folder.tap"])

@@ -24,7 +24,6 @@ from kola.releases import Release, Releases
 from kola.run import CLIENT_KEY, RunInfo
 from kola.sources import Sources
 from kola.upgrades import updated_to
-from tests.simulation.guest import DEPLOYMENT
 
 OLD, NEW, NEWER = ("a" * 64, "b" * 64, "c" * 64)
 ARCH = get_arch("x86_64")
@@ -209,39 +208,3 @@ def test_the_run_as_tests_of_updates_see_it(tmp_path: Path) -> None:
     assert (seen.image, seen.prepared.image_ref) == (start, "old")
     without = replace(info, from_image=None, from_prepared=None)
     assert without.for_updates() is without
-
-
-SUITE = """
-import pytest
-
-@pytest.mark.kola(needs=["updates"])
-def test_update(machine, flight):
-    old, new = flight.image.updates.releases
-    assert (flight.image.name, old.version, new.version) == ("start", "a", "b")
-
-@pytest.mark.kola(isolation="shared")
-def test_other(machine, flight):
-    assert flight.image.name == "target"
-
-@pytest.mark.kola(isolation="shared", needs=["updates"])
-def test_shared(machine, flight):
-    assert flight.image.name == "start"
-"""
-
-
-@pytest.mark.parametrize("workers", [(), ("-n", "1")])
-def test_only_tests_of_updates_boot_it(pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    start = folder(tmp_path / "start", 1, OLD, name="start")
-    target = folder(tmp_path / "target", 2, NEW, name="target")
-    pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", "--platform=tests.simulation.platform:Simulated", f"--image={target}",
-        f"--from-image={start}", f"--kola-cache={tmp_path / 'cache'}", *workers,
-    )  # fmt: skip
-    result.assert_outcomes(passed=3)
-    result.stdout.fnmatch_lines([f"kola: tests of updates begin with {start}: start, sha256 *"])
-    record = json.loads((pytester.path / "kola-runs/latest/results.json").read_text())
-    assert (record["targets"][0]["image"]["name"], record["targets"][0]["from_image"]["name"]) == ("target", "start")
-    assert {(machine["updated"], machine["arrived"]) for machine in record["machines"]} == {
-        (True, DEPLOYMENT), (False, ""),
-    }  # fmt: skip

@@ -21,7 +21,7 @@ from platforms.gcp.driver import Gcp
 from platforms.gcp.errors import OperationError, classify
 from platforms.gcp.images import Reference
 from platforms.gcp.options import Options
-from tests.unit.cloud.contract import MACHINE
+from tests.cloud.contract import MACHINE
 
 TAGS = Tags("run1", "me", "gw0", MACHINE, 1000, 7200)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-POLICY = json.loads((Path(__file__).parents[3] / "docs" / "aws-policy.json").read_text())
+POLICY = json.loads((Path(__file__).parents[2] / "docs" / "aws-policy.json").read_text())
 ACCOUNT = "123456789012"
 INSTANCE = f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/i-1"
 SNAPSHOT = "arn:aws:ec2:us-east-1::snapshot/snap-1"

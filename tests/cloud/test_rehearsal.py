@@ -20,7 +20,7 @@ from kola.images import resolve
 from rehearsal.faults import Faults, Injection, Trouble, parse
 from rehearsal.guest import Guest
 from rehearsal.host import CloudHost, serving
-from tests.unit.cloud.conftest import ARCH, Cloud
+from tests.cloud.conftest import ARCH, Cloud
 
 
 @pytest.mark.parametrize(

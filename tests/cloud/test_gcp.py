@@ -29,9 +29,9 @@ from platforms.gcp.driver import ROLE
 from rehearsal.faults import Trouble
 from rehearsal.gcp.frontend import Gcp as Rehearsed
 from rehearsal.gcp.permissions import NEEDED
+from tests.cloud.conftest import Cloud
+from tests.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 from tests.contract import IGNITION
-from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
 TAGS = Tags("run1", "me", "gw0", MACHINE, 1000, 7200)
 

@@ -22,11 +22,11 @@ from platforms.azure import storage, vhd
 from platforms.azure.clients import classify
 from rehearsal.azure.paths import SUBSCRIPTION
 from rehearsal.faults import Trouble
+from tests.cloud.conftest import Cloud
+from tests.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 from tests.contract import IGNITION
-from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import MACHINE, RUN, SPEC, CloudContract
 
-ROLE = Path(__file__).parents[3] / "docs" / "azure-role.json"
+ROLE = Path(__file__).parents[2] / "docs" / "azure-role.json"
 ACTIONS = Path(__file__).with_name("azure-actions.txt")
 GROUPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups"
 

@@ -27,8 +27,8 @@ from kola.retry import Backoff, Caller
 from kola.spec import Disk, MachineSpec
 from kola.wait import wait_until
 from rehearsal.faults import Trouble
+from tests.cloud.conftest import Cloud
 from tests.contract import IGNITION, PlatformContract
-from tests.unit.cloud.conftest import Cloud
 from tests.unit.image_files import in_form, qemu_img
 
 MACHINE = "kola-run1-gw0-1"

@@ -21,7 +21,7 @@ from rehearsal.faults import Trouble
 from rehearsal.host import Machine
 from rehearsal.server import Rehearsal, rehearse
 
-pytest.register_assert_rewrite("tests.contract", "tests.unit.cloud.contract")
+pytest.register_assert_rewrite("tests.contract", "tests.cloud.contract")
 
 ARCH = get_arch("x86_64")
 QUICK = Backoff(first=0.001, most=0.01, seconds=20.0)

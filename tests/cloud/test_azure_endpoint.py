@@ -11,10 +11,10 @@ import pytest
 
 from platforms.azure import storage
 from rehearsal.azure.paths import SUBSCRIPTION
+from tests.cloud.conftest import Cloud
+from tests.cloud.contract import MACHINE, SPEC
+from tests.cloud.test_azure import GROUPS, tags
 from tests.contract import IGNITION
-from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import MACHINE, SPEC
-from tests.unit.cloud.test_azure import GROUPS, tags
 
 
 class TestRehearsal:

@@ -26,11 +26,11 @@ from platforms.aws.bucket import Bucket
 from platforms.aws.clients import Clients
 from platforms.aws.options import Options
 from rehearsal.faults import Trouble
+from tests.cloud.conftest import Cloud
+from tests.cloud.contract import MACHINE, SPEC, CloudContract
 from tests.contract import IGNITION
-from tests.unit.cloud.conftest import Cloud
-from tests.unit.cloud.contract import MACHINE, SPEC, CloudContract
 
-POLICY = Path(__file__).parents[3] / "docs" / "aws-policy.json"
+POLICY = Path(__file__).parents[2] / "docs" / "aws-policy.json"
 S3_ACTIONS = {
     "CompleteMultipartUpload": "PutObject",
     "CreateMultipartUpload": "PutObject",
