@@ -45,7 +45,10 @@ class Reruns:
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         first = next((report for report in reports if report.failed), None)
         if first is not None:
-            reports = self._again(item, nextitem, first)
+            again = self._again(item, nextitem, first)
+            # A skip, or a failure that is expected now, is no pass: the first try stands.
+            if any(report.failed or (report.when == "call" and report.passed) for report in again):
+                reports = again
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)

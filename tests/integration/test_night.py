@@ -126,3 +126,15 @@ def test_a_run_that_outlived_its_night_is_named(night: Night) -> None:
     assert f"pid {run.pid} works on it still; wait for it, or end it by 'kill PID'" in out
     run.terminate()
     run.wait(60)
+
+
+@pytest.mark.slow
+def test_a_job_over_its_time_is_the_gates_to_judge(night: Night) -> None:
+    matrix = night.folder / "matrix.toml"
+    matrix.write_text(matrix.read_text() + "timeout_min = 1\n")
+    out, _ = night.call().communicate(timeout=240)
+    night.called[-1].wait()
+    assert night.called[-1].returncode == ExitCode.FAILED, out
+    assert "not over after 1 min" in out
+    assert (night.folder / "night/verdict-testos.json").exists()
+    assert out.splitlines()[-1] == f"report: {night.folder}/night/report.html"

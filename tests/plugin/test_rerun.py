@@ -52,6 +52,32 @@ def test_flaky_alone_is_no_failure(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*::test_flaky FLAKY*"])
 
 
+@pytest.mark.parametrize("then", ["pytest.skip('it was there')", "pytest.xfail('it was there')"])
+@pytest.mark.parametrize("where", ["there", "test_it"])
+def test_what_is_skipped_then_has_failed(pytester: pytest.Pytester, then: str, where: str) -> None:
+    """A skip is no pass: otherwise a failure could go away without a trace."""
+    bodies = {name: then if name == where else "pass" for name in ("there", "test_it")}
+    pytester.makepyfile(f"""
+        from pathlib import Path
+
+        import pytest
+
+        @pytest.fixture
+        def there():
+            if Path("tried").exists():
+                {bodies["there"]}
+
+        def test_it(there):
+            if Path("tried").exists():
+                {bodies["test_it"]}
+            Path("tried").touch()
+            raise ValueError("the first time")
+    """)
+    result = pytester.runpytest_subprocess(*ARGUMENTS, "--rerun-failed")
+    assert (result.ret, result.parseoutcomes()) == (1, {"failed": 1})
+    result.stdout.fnmatch_lines(["*ValueError: the first time*"])
+
+
 def test_without_the_option_nothing_runs_twice(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(ONCE)
     result = pytester.runpytest_subprocess(*ARGUMENTS)

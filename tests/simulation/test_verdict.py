@@ -98,7 +98,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "matrix.toml").write_text(MATRIX)
     (folder / "small.toml").write_text(SMALL)
-    (folder / "keys.toml").write_text(SMALL.replace("[history]", 'keys = ["release.pub"]\n[history]'))
+    (folder / "keys.toml").write_text(SMALL.replace("[history]", 'keys = [\n  "release.pub",\n]\n[history]'))
     (folder / "full.toml").write_text(SMALL.replace('platforms = ["sim"]\n', ""))
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "image.raw").write_bytes(b"\0" * 510 + b"\x55\xaa")
