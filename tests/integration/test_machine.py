@@ -135,13 +135,19 @@ def test_audit_log_grows(machine: Machine) -> None:
     assert all(line.startswith("type=") for line in whole)
 
 
+ENDING = "trap 'sleep 3; echo last words; exit 0' TERM; touch /run/slow-to-end; while :; do sleep 0.1; done"
+
+
 def test_reboot(machine: Machine) -> None:
     before, since = machine.boot_id, machine.cursor()
+    machine.run(["systemd-run", "--unit=slow-to-end", "bash", "-c", ENDING], sudo=True)
+    machine.run("until [ -e /run/slow-to-end ]; do sleep 0.1; done", timeout=60)
     machine.reboot()
     assert machine.boot_id != before
     assert machine.run("cat /proc/sys/kernel/random/boot_id").stdout.strip() == machine.boot_id
-    boots = {entry.boot_id for entry in machine.journal(since=since)}
-    assert machine.boot_id.replace("-", "") in boots
+    told = {entry.message: entry.boot_id for entry in machine.journal(since=since)}
+    assert machine.boot_id.replace("-", "") in told.values()
+    assert told["last words"] == before.replace("-", ""), "what a service says while the machine shuts down arrives"
     assert machine.read_file("/etc/kola-test") == "hello\n"
 
 
