@@ -183,7 +183,7 @@ OPTIONS = (
     Option(
         "--sign-key",
         "kola_sign_key",
-        "sign the results: a private key in a PEM file, or awskms:, gcpkms:, azurekms:, hv:... (needs kola[gate])",
+        "sign the results: a private key in a PEM file, or awskms:, gcpkms:, azurekms:, hv:... (needs the extra gate)",
         "URI",
     ),
     Option("--sign-public-key", "kola_sign_public_key", "the public half of a --sign-key that is in no file", "FILE"),

@@ -307,7 +307,9 @@ def load_platform(name: str) -> type[Platform]:
         if f"{module_name}.".startswith(f"{e.name}."):
             raise ConfigError(f"platform '{name}': no module '{module_name}'") from e
         extra = name.partition(":")[0]
-        raise ConfigError(f"platform '{name}' needs the Python module '{e.name}': pip install 'kola[{extra}]'") from e
+        raise ConfigError(
+            f"platform '{name}' needs the Python module '{e.name}': pip install 'pytest-kola[{extra}]'"
+        ) from e
     found = getattr(module, class_name or "PLATFORM", None)
     if not (isinstance(found, type) and issubclass(found, Platform)):
         raise ConfigError(f"platform '{name}': {module_name}.{class_name or 'PLATFORM'} is not a kola Platform")

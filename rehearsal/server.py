@@ -63,7 +63,7 @@ def front_end(name: str) -> type[FrontEnd]:
         found: type[FrontEnd] = importlib.import_module(f"rehearsal.{name}").FRONT_END
     except ModuleNotFoundError as e:
         raise ConfigError(
-            f"a rehearsal of {name} needs the Python module '{e.name}': pip install 'kola[rehearsal]'"
+            f"a rehearsal of {name} needs the Python module '{e.name}': pip install 'pytest-kola[rehearsal]'"
         ) from e
     return found
 

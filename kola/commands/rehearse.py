@@ -96,4 +96,6 @@ def _modules() -> tuple[Any, Any]:
     try:
         return importlib.import_module("rehearsal.server"), importlib.import_module("rehearsal.faults")
     except ModuleNotFoundError as e:
-        raise ConfigError(f"kola rehearse needs the Python module '{e.name}': pip install 'kola[rehearsal]'") from e
+        raise ConfigError(
+            f"kola rehearse needs the Python module '{e.name}': pip install 'pytest-kola[rehearsal]'"
+        ) from e

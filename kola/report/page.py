@@ -181,7 +181,7 @@ def environment() -> Any:
     try:
         import jinja2  # noqa: PLC0415 - of an extra
     except ImportError as e:
-        raise ConfigError(f"a report needs the Python module '{e.name}': pip install 'kola[report]'") from e
+        raise ConfigError(f"a report needs the Python module '{e.name}': pip install 'pytest-kola[report]'") from e
     made = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,

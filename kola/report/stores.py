@@ -157,6 +157,6 @@ def _client(word: str) -> Any:
     try:
         import boto3  # noqa: PLC0415 - of an extra
     except ImportError as e:
-        raise ConfigError(f"{word}: needs the Python module '{e.name}': pip install 'kola[s3]'") from e
+        raise ConfigError(f"{word}: needs the Python module '{e.name}': pip install 'pytest-kola[s3]'") from e
     with _errors(word):
         return boto3.client("s3")

@@ -1,6 +1,6 @@
 """What a run's results prove, signed: an in-toto statement with the predicate *test-result* in a DSSE envelope.
 
-The libraries that this needs are of the extra ``kola[gate]`` and imported only when something is signed or verified.
+The libraries that this needs are of the extra ``gate`` and imported only when something is signed or verified.
 """
 
 from kola.statement.content import RESULTS, Result, Statement, result_of, statement_of

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 RESULTS, DEPLOYMENT, ARTIFACT, DISK = "results.json", "deployment", "artifact", "disk image"
 """Names of subjects."""
-_MISSING = "this needs the Python module '{}': pip install 'kola[gate]'"
+_MISSING = "this needs the Python module '{}': pip install 'pytest-kola[gate]'"
 
 
 class Result(enum.StrEnum):

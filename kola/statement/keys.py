@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-_MISSING = "signatures need the Python module '{}': pip install 'kola[gate]'"
+_MISSING = "signatures need the Python module '{}': pip install 'pytest-kola[gate]'"
 _FILES = ("file", "file2")
 """Schemes of a key in a file; the second is securesystemslib's own word."""
 
