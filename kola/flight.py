@@ -16,7 +16,7 @@ from kola.hostports import HostPorts
 from kola.launcher import Launcher, Wanted
 from kola.meter import Meter
 from kola.needs import Isolation, machine_mib
-from kola.park import Park, Parked
+from kola.park import Park, Parked, end_all
 from kola.progress import Progress
 from kola.slots import Hold
 from kola.usage import Kind, UsageStore
@@ -101,8 +101,8 @@ class Reservation:
             )
         if config is not None:  # what is ready has another
             self.own_config = True
-            self.flight.end(self.ready)
-            self.ready = []
+            others, self.ready = self.ready, []
+            self.flight.end(others)
         self._launch(config or self.needs.ignition, 1)
         return self.machines[-1]
 
@@ -299,12 +299,17 @@ class Flight:
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
         """End the machines of a test that are not kept, and give their memory back; that goes on in the background."""
-        reservation.ports.release()
-        self.meter.unregister(reservation.token)
         everything = (*reservation.running, *reservation.ready)
-        for running in everything:
-            if (peak := self.meter.peak_mib(running.machine.name)) is not None:
-                self.launcher.lives.tell(running.machine.name, peak_mib=round(peak, 1))
+        try:
+            reservation.ports.release()
+            self.meter.unregister(reservation.token)
+            for running in everything:
+                if (peak := self.meter.peak_mib(running.machine.name)) is not None:
+                    self.launcher.lives.tell(running.machine.name, peak_mib=round(peak, 1))
+        finally:  # the disk may be full: no reason to keep them
+            self._park_or_end(reservation, everything, failed=failed)
+
+    def _park_or_end(self, reservation: Reservation, everything: tuple[Running, ...], *, failed: bool) -> None:
         healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)
         key = reservation.needs.machine_key()
         if reservation.shares(key) and healthy and not (reservation.kept and failed):
@@ -317,10 +322,10 @@ class Flight:
         """End machines in the background, then give back what paid for them; at most a few tests' at a time.
 
         Raises:
-            KolaError: some of an earlier test could not be ended.
+            KolaError: some could not be ended, as a rule of an earlier test: these are on their way by then.
         """
-        self._await_ending(MOST_ENDING - 1)
         self._ending.append(self._background.submit(_end, tuple(machines), token))
+        self._await_ending(MOST_ENDING)
 
     def _await_ending(self, most: int) -> None:
         while len(self._ending) > most or (self._ending and self._ending[0].done()):
@@ -345,8 +350,7 @@ class Flight:
 
 
 def _end(machines: tuple[Running, ...], token: Token | None) -> None:
-    for running in machines:
-        running.end()
+    end_all(machines)
     if token is not None:
         token.release()
 
