@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,8 @@ ADMISSION_SECONDS = 3600.0
 
 MOST_ENDING = 4
 """Tests whose machines may be at their end in the background before the next one has to wait for them."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range, networks: str) -> Wanted:
@@ -238,8 +241,11 @@ class Flight:
         if needs.isolation is Isolation.FIRST_BOOT:
             return None
         if self._warming is not None:  # it is for this test, as a rule
-            self._warming.result()
-            self._warming = None
+            warming, self._warming = self._warming, None
+            try:
+                warming.result()
+            except Exception as e:  # noqa: BLE001 - the test meets it itself if it lasts, and says so
+                _LOG.warning("a machine could not be made in advance: %s", e, exc_info=e)
         return self.park.claim(key, needs.machines, shared=needs.isolation is Isolation.SHARED)
 
     def _end_parked(self) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a test's machines, and of its memory, when something fails at their end; the machines do nothing."""
+"""What becomes of a test's machines, and of its memory, when something fails or they are kept; they do nothing."""
 
 from __future__ import annotations
 
@@ -112,3 +112,18 @@ def test_what_cannot_be_written_down_does_not_keep_a_machine(flight: Flight, mon
         reservation.close(failed=False)
     await_free(flight)
     assert ended == ["m"]
+
+
+def test_what_failed_in_advance_fails_no_test(
+    flight: Flight, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(flight.launcher, "can_clone", lambda _: True)
+    monkeypatch.setattr(flight.launcher, "launch", full)
+    flight.warm(NEEDS, "next", None)
+    flight.reserve(NEEDS, "next").close(failed=False)
+    await_free(flight)
+    assert "a machine could not be made in advance: no space left on device" in caplog.text
+    assert flight._warming is None, "another one can be made"
