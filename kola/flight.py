@@ -71,7 +71,6 @@ class Reservation:
     """Ports of this host that no other test has meanwhile."""
     own_config: bool = False
     """Whether a machine has a config that is not the marker's."""
-    kept: bool = False
 
     @property
     def machines(self) -> list[Machine]:
@@ -138,9 +137,10 @@ class Reservation:
         """Tell whether another test with that machine key is going to get this one's machine."""
         return self.needs.isolation is Isolation.SHARED and not self.own_config and self.needs.machine_key() == key
 
-    def keep(self, *, failed: bool) -> bool:
-        """Keep the test's machines if the user asked for it; tells whether they are kept."""
-        return self.flight.keep(self, failed=failed)
+    def keep(self, *, failed: bool) -> list[Machine]:
+        """Keep the machines that the test has used so far if the user asked for it; returns those that are kept."""
+        self.flight.keep(self, failed=failed)
+        return [running.machine for running in self.running if running.kept]
 
     def close(self, *, failed: bool) -> None:
         """End the test's machines unless they are kept; a healthy shared one serves the next test."""
@@ -317,12 +317,13 @@ class Flight:
 
     def _park_or_end(self, reservation: Reservation, everything: tuple[Running, ...], *, failed: bool) -> None:
         healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)
+        kept = any(running.kept for running in everything)
         key = reservation.needs.machine_key()
-        if reservation.shares(key) and healthy and not (reservation.kept and failed):
+        if reservation.shares(key) and healthy and not (kept and failed):
             self.park.put(Parked(key, everything, reservation.token, used=True))
             return
         # A kept machine goes on using its memory.
-        self.end(everything, None if reservation.kept else reservation.token)
+        self.end(everything, None if kept else reservation.token)
 
     def end(self, machines: tuple[Running, ...] | list[Running], token: Token | None = None) -> None:
         """End machines in the background, then give back what paid for them; at most a few tests' at a time.
@@ -337,22 +338,25 @@ class Flight:
         while len(self._ending) > most or (self._ending and self._ending[0].done()):
             self._ending.popleft().result()
 
-    def keep(self, reservation: Reservation, *, failed: bool) -> bool:
-        """Decide whether the machines of a test stay; they may take half of this process's share of the budget."""
+    def keep(self, reservation: Reservation, *, failed: bool) -> None:
+        """Keep what a test has, if the user wants that; all may take half of this process's share of the budget."""
         which = self.info.keep_machines
-        if reservation.kept or not (which == "always" or (which == "failed" and failed)):
-            return reservation.kept
-        if self._kept_mib + reservation.token.most > self.info.budget_mib // self.info.workers // 2:
-            for machine in reservation.machines:
-                self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
-            return False
-        self._kept_mib += reservation.token.most
-        for machine in reservation.machines:
-            machine.instance.keep()
-            self.launcher.lives.tell(machine.name, kept=True)
-        self._keep([machine.name for machine in reservation.machines])
-        reservation.kept = True
-        return True
+        if not (which == "always" or (which == "failed" and failed)):
+            return
+        # A shared one may be kept already, others may still be launched.
+        new = [running for running in reservation.running if not running.kept]
+        mib = len(new) * machine_mib(reservation.needs)
+        if self._kept_mib + mib > self.info.budget_mib // self.info.workers // 2:
+            for running in new:
+                self.progress.say(running.machine.name, "not kept: those kept before take half of the memory budget")
+            return
+        self._kept_mib += mib
+        for running in new:
+            running.machine.instance.keep()
+            running.kept = True
+            self.launcher.lives.tell(running.machine.name, kept=True)
+        if new:
+            self._keep([running.machine.name for running in new])
 
 
 def _end(machines: tuple[Running, ...], token: Token | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,7 +18,7 @@ from kola.images import Image
 from kola.keys import generate_key, write_client_key
 from kola.launcher import Running
 from kola.machine import Machine
-from kola.needs import Needs
+from kola.needs import Isolation, Needs, machine_mib
 from kola.park import Parked
 from kola.platform import Prepared
 from kola.run import CLIENT_KEY, RunInfo
@@ -38,9 +39,18 @@ def flight(tmp_path: Path) -> Iterator[Flight]:
         arch="x86_64", image=Image(tmp_path / "none", "raw", "0123456789abcdef", "none"), prepared=Prepared("", "none"),
         output=output, scratch=scratch, cache=tmp_path / "cache", budget_mib=4000, keep_machines="never", workers=1,
     )  # fmt: skip
-    flight = Flight(info, info.load("main"), lambda _: None)
-    with flight:
+    with Flight(info, info.load("main"), lambda _: None) as flight:
         yield flight
+
+
+@pytest.fixture
+def keeping(flight: Flight, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the machines that the flight keeps, which are all of them."""
+    names: list[str] = []
+    flight.info = replace(flight.info, keep_machines="always")
+    monkeypatch.setattr("kola.flight._is_lost", lambda _: False)
+    monkeypatch.setattr(flight, "_keep", names.extend)
+    return names
 
 
 def machine(name: str, ended: list[str], error: str = "") -> Running:
@@ -53,11 +63,12 @@ def machine(name: str, ended: list[str], error: str = "") -> Running:
 
     stack = contextlib.ExitStack()
     stack.callback(end)
-    return Running(cast("Machine", SimpleNamespace(name=name, instance=None, connected=True)), stack)
+    instance = SimpleNamespace(keep=lambda: None)
+    return Running(cast("Machine", SimpleNamespace(name=name, instance=instance, connected=True)), stack)
 
 
-def running(flight: Flight, *machines: Running) -> Reservation:
-    reservation = flight.reserve(NEEDS, "test")
+def running(flight: Flight, *machines: Running, needs: Needs = NEEDS) -> Reservation:
+    reservation = flight.reserve(needs, "test")
     flight.meter.unregister(reservation.token)  # there is nothing to measure
     reservation.running = list(machines)
     return reservation
@@ -127,3 +138,49 @@ def test_what_failed_in_advance_fails_no_test(
     await_free(flight)
     assert "a machine could not be made in advance: no space left on device" in caplog.text
     assert flight._warming is None, "another one can be made"
+
+
+# -- machines that are kept --------------------------------------------------------------------------------------------
+
+
+def test_a_test_without_machines_keeps_none_and_gives_its_memory_back(flight: Flight, keeping: list[str]) -> None:
+    reservation = running(flight)
+    assert not reservation.keep(failed=False)
+    reservation.close(failed=False)
+    await_free(flight)
+    assert keeping == []
+
+
+def test_a_machine_that_comes_later_is_kept_too(flight: Flight, keeping: list[str]) -> None:
+    reservation = running(flight, needs=replace(NEEDS, machines=3))
+    for number in range(1, 4):
+        reservation.running.append(machine(f"m{number}", []))
+        assert reservation.keep(failed=False) == reservation.machines
+    assert keeping == ["m1", "m2", "m3"]
+    assert flight._kept_mib == 3 * machine_mib(NEEDS)
+    reservation.close(failed=False)
+    flight._await_ending(0)
+    assert len(flight.budget.usage().holders) == 1, "they go on using it"
+
+
+def test_a_shared_machine_counts_once(flight: Flight, keeping: list[str]) -> None:
+    shared = replace(NEEDS, isolation=Isolation.SHARED)
+    reservation = running(flight, machine("m", []), needs=shared)
+    for _ in range(3):
+        assert reservation.keep(failed=False)
+        reservation.close(failed=False)
+        reservation = flight.reserve(shared, "following")
+        flight.meter.unregister(reservation.token)
+        reservation.launch()
+    assert keeping == ["m"]
+    assert flight._kept_mib == machine_mib(NEEDS)
+
+
+def test_a_machine_beyond_half_of_the_budget_is_not_kept(flight: Flight, keeping: list[str]) -> None:
+    first, second = machine("m1", []), machine("m2", [])
+    reservation = running(flight, first, needs=replace(NEEDS, machines=2))
+    flight._kept_mib = flight.info.budget_mib // 2 - machine_mib(NEEDS)
+    assert reservation.keep(failed=False) == [first.machine]
+    reservation.running.append(second)
+    assert reservation.keep(failed=False) == [first.machine]
+    assert keeping == ["m1"]
