@@ -113,6 +113,11 @@ class Reservation:
         self._launch(self.needs.ignition, self.needs.machines - len(self.running))
         return self.machines
 
+    def discard(self) -> None:
+        """End the machines that the test has, before it launches others in their place, of the same memory."""
+        end_all(self.running)
+        self.running.clear()
+
     def _launch(self, config: ignition.Config | None, count: int) -> None:
         ready = min(count, len(self.ready))
         self.running += self.ready[:ready]
