@@ -304,6 +304,7 @@ def _machine(item: pytest.Item, test: ExternalTest) -> Machine:
             broken[key] = str(e)
             item.add_report_section("setup", "the machine of several tests did not come up", str(e))
             reservation.flight.progress.say(test.name, "the shared machine did not come up: its tests run apart")
+            reservation.discard()
     elif not test.shared:
         return reservation.launch()
     alone = replace(test, bucket=0, merged=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from kola.hostports import HostPorts
 from kola.launcher import Launcher, Wanted
 from kola.meter import Meter
 from kola.needs import Isolation, machine_mib
-from kola.park import Park, Parked
+from kola.park import Park, Parked, end_all
 from kola.progress import Progress
 from kola.slots import Hold
 from kola.usage import Kind, UsageStore
@@ -39,6 +40,8 @@ ADMISSION_SECONDS = 3600.0
 
 MOST_ENDING = 4
 """Tests whose machines may be at their end in the background before the next one has to wait for them."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def wanted(needs: Needs, config: ignition.Config | None, indexes: range, networks: str) -> Wanted:
@@ -68,7 +71,6 @@ class Reservation:
     """Ports of this host that no other test has meanwhile."""
     own_config: bool = False
     """Whether a machine has a config that is not the marker's."""
-    kept: bool = False
 
     @property
     def machines(self) -> list[Machine]:
@@ -101,8 +103,8 @@ class Reservation:
             )
         if config is not None:  # what is ready has another
             self.own_config = True
-            self.flight.end(self.ready)
-            self.ready = []
+            others, self.ready = self.ready, []
+            self.flight.end(others)
         self._launch(config or self.needs.ignition, 1)
         return self.machines[-1]
 
@@ -110,6 +112,11 @@ class Reservation:
         """Give the test all its machines; they boot at the same time as far as there are cores, if they have to."""
         self._launch(self.needs.ignition, self.needs.machines - len(self.running))
         return self.machines
+
+    def discard(self) -> None:
+        """End the machines that the test has, before it launches others in their place, of the same memory."""
+        end_all(self.running)
+        self.running.clear()
 
     def _launch(self, config: ignition.Config | None, count: int) -> None:
         ready = min(count, len(self.ready))
@@ -135,9 +142,10 @@ class Reservation:
         """Tell whether another test with that machine key is going to get this one's machine."""
         return self.needs.isolation is Isolation.SHARED and not self.own_config and self.needs.machine_key() == key
 
-    def keep(self, *, failed: bool) -> bool:
-        """Keep the test's machines if the user asked for it; tells whether they are kept."""
-        return self.flight.keep(self, failed=failed)
+    def keep(self, *, failed: bool) -> list[Machine]:
+        """Keep the machines that the test has used so far if the user asked for it; returns those that are kept."""
+        self.flight.keep(self, failed=failed)
+        return [running.machine for running in self.running if running.kept]
 
     def close(self, *, failed: bool) -> None:
         """End the test's machines unless they are kept; a healthy shared one serves the next test."""
@@ -238,8 +246,11 @@ class Flight:
         if needs.isolation is Isolation.FIRST_BOOT:
             return None
         if self._warming is not None:  # it is for this test, as a rule
-            self._warming.result()
-            self._warming = None
+            warming, self._warming = self._warming, None
+            try:
+                warming.result()
+            except Exception as e:  # noqa: BLE001 - the test meets it itself if it lasts, and says so
+                _LOG.warning("a machine could not be made in advance: %s", e, exc_info=e)
         return self.park.claim(key, needs.machines, shared=needs.isolation is Isolation.SHARED)
 
     def _end_parked(self) -> None:
@@ -299,54 +310,62 @@ class Flight:
 
     def release(self, reservation: Reservation, *, failed: bool) -> None:
         """End the machines of a test that are not kept, and give their memory back; that goes on in the background."""
-        reservation.ports.release()
-        self.meter.unregister(reservation.token)
         everything = (*reservation.running, *reservation.ready)
-        for running in everything:
-            if (peak := self.meter.peak_mib(running.machine.name)) is not None:
-                self.launcher.lives.tell(running.machine.name, peak_mib=round(peak, 1))
+        try:
+            reservation.ports.release()
+            self.meter.unregister(reservation.token)
+            for running in everything:
+                if (peak := self.meter.peak_mib(running.machine.name)) is not None:
+                    self.launcher.lives.tell(running.machine.name, peak_mib=round(peak, 1))
+        finally:  # the disk may be full: no reason to keep them
+            self._park_or_end(reservation, everything, failed=failed)
+
+    def _park_or_end(self, reservation: Reservation, everything: tuple[Running, ...], *, failed: bool) -> None:
         healthy = bool(everything) and not any(_is_lost(running.machine) for running in everything)
+        kept = any(running.kept for running in everything)
         key = reservation.needs.machine_key()
-        if reservation.shares(key) and healthy and not (reservation.kept and failed):
+        if reservation.shares(key) and healthy and not (kept and failed):
             self.park.put(Parked(key, everything, reservation.token, used=True))
             return
         # A kept machine goes on using its memory.
-        self.end(everything, None if reservation.kept else reservation.token)
+        self.end(everything, None if kept else reservation.token)
 
     def end(self, machines: tuple[Running, ...] | list[Running], token: Token | None = None) -> None:
         """End machines in the background, then give back what paid for them; at most a few tests' at a time.
 
         Raises:
-            KolaError: some of an earlier test could not be ended.
+            KolaError: some could not be ended, as a rule of an earlier test: these are on their way by then.
         """
-        self._await_ending(MOST_ENDING - 1)
         self._ending.append(self._background.submit(_end, tuple(machines), token))
+        self._await_ending(MOST_ENDING)
 
     def _await_ending(self, most: int) -> None:
         while len(self._ending) > most or (self._ending and self._ending[0].done()):
             self._ending.popleft().result()
 
-    def keep(self, reservation: Reservation, *, failed: bool) -> bool:
-        """Decide whether the machines of a test stay; they may take half of this process's share of the budget."""
+    def keep(self, reservation: Reservation, *, failed: bool) -> None:
+        """Keep what a test has, if the user wants that; all may take half of this process's share of the budget."""
         which = self.info.keep_machines
-        if reservation.kept or not (which == "always" or (which == "failed" and failed)):
-            return reservation.kept
-        if self._kept_mib + reservation.token.most > self.info.budget_mib // self.info.workers // 2:
-            for machine in reservation.machines:
-                self.progress.say(machine.name, "not kept: those kept before take half of the memory budget")
-            return False
-        self._kept_mib += reservation.token.most
-        for machine in reservation.machines:
-            machine.instance.keep()
-            self.launcher.lives.tell(machine.name, kept=True)
-        self._keep([machine.name for machine in reservation.machines])
-        reservation.kept = True
-        return True
+        if not (which == "always" or (which == "failed" and failed)):
+            return
+        # A shared one may be kept already, others may still be launched.
+        new = [running for running in reservation.running if not running.kept]
+        mib = len(new) * machine_mib(reservation.needs)
+        if self._kept_mib + mib > self.info.budget_mib // self.info.workers // 2:
+            for running in new:
+                self.progress.say(running.machine.name, "not kept: those kept before take half of the memory budget")
+            return
+        self._kept_mib += mib
+        for running in new:
+            running.machine.instance.keep()
+            running.kept = True
+            self.launcher.lives.tell(running.machine.name, kept=True)
+        if new:
+            self._keep([running.machine.name for running in new])
 
 
 def _end(machines: tuple[Running, ...], token: Token | None) -> None:
-    for running in machines:
-        running.end()
+    end_all(machines)
     if token is not None:
         token.release()
 

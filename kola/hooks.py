@@ -334,18 +334,18 @@ class MachineHooks:
 
     def _describe(self, item: pytest.Item, when: str, reservation: Reservation, *, failed: bool) -> None:
         info = reservation.flight.info
-        keep = reservation.keep(failed=failed)
+        kept = reservation.keep(failed=failed)
         for machine in reservation.machines:
             properties = [
                 (MACHINE, machine.name),
                 (ARTIFACTS, str(machine.artifacts.relative_to(info.output))),
             ]
-            if keep:
-                properties.append((SSH, machine.ssh_command()))
+            ssh = machine.ssh_command() if machine in kept else ""
+            if ssh:
+                properties.append((SSH, ssh))
             item.user_properties += [p for p in properties if p not in item.user_properties]
             if failed:
-                kept = machine.ssh_command() if keep else ""
-                item.add_report_section(when, f"machine {machine.name}", terminal.last_words(machine, kept))
+                item.add_report_section(when, f"machine {machine.name}", terminal.last_words(machine, ssh))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:

@@ -60,6 +60,8 @@ class Running:
     """Where the last look at its logs ended: what came since is the current test's."""
     introduced: bool = False
     """Whether who wants to know of a new machine was told of this one."""
+    kept: bool = False
+    """Whether it stays after the run."""
 
     def end(self) -> None:
         """Disconnect, and destroy it unless it is kept."""

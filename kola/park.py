@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kola.budget import Token
     from kola.launcher import Running
 
@@ -29,9 +32,19 @@ class Parked:
 
     def end(self) -> None:
         """End the machines and give their memory back."""
-        for running in self.running:
-            running.end()
+        end_all(self.running)
         self.token.release()
+
+
+def end_all(machines: Sequence[Running]) -> None:
+    """End machines, each of them whatever becomes of the others.
+
+    Raises:
+        KolaError: one of them could not be ended, and may still be there.
+    """
+    with contextlib.ExitStack() as stack:
+        for running in reversed(machines):
+            stack.callback(running.end)
 
 
 class Park:

@@ -65,7 +65,7 @@ def set_clock(base: Path, name: str, deadline: Deadline) -> None:
         deadline: for the answers.
 
     Raises:
-        PlatformError: no answer in time: no such unit in the guest, or it hangs.
+        PlatformError: no answer in time: no such unit in the guest, or it hangs; or QEMU is gone.
     """
     into, out = pipes(base)
     with _errors(name), _end(into, os.O_WRONLY) as sender, _end(out, os.O_RDONLY) as receiver:
@@ -103,6 +103,8 @@ def _await(receiver: int, line: bytes, deadline: Deadline) -> None:
     """Read until the line comes back; what was said to others before is passed over."""
     heard = b""
     while line not in heard:
-        if not select.select([receiver], [], [], deadline.remaining)[0]:
+        if deadline.expired or not select.select([receiver], [], [], deadline.remaining)[0]:
             raise TimeoutError(f"no answer within {deadline.seconds:.0f} s")
-        heard += os.read(receiver, 4096)
+        if not (more := os.read(receiver, 4096)):  # its end of the pipe is closed
+            raise OSError("QEMU is gone")
+        heard += more
