@@ -295,9 +295,11 @@ class MachineHooks:
         self._warm_next(item)
         try:
             result = yield
-        except pytest.skip.Exception:
+        except pytest.skip.Exception as skip:  # what the machine shows is not skipped: nobody else would tell of it
+            if reservation is not None and (text := terminal.findings(reservation)[0]):
+                raise CheckFailed(f"{text}\nthe test skipped itself: {skip.msg}") from skip
             raise
-        except Exception:
+        except (Exception, pytest.fail.Exception):  # the latter, also of pytest-timeout and pytest.xfail, is not one
             if reservation is not None and (text := terminal.findings(reservation)[0]):
                 item.add_report_section("call", "checks", text)
             raise
