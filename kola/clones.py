@@ -19,7 +19,7 @@ from kola.keys import KeyPair, generate_key, read_client_key, write_client_key
 from kola.provision import provision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from kola.clonecache import Claim, CloneCache, Entry
     from kola.link import Access
@@ -113,16 +113,16 @@ class Clones:
             write_client_key(path, client_key)
         return dataclasses.replace(self.login, client_key=client_key, host_key=host_key, key_file=path)
 
-    def save(self, claim: Claim, machine: Machine, access: Access, excused: Collection[str]) -> bool:
+    def save(self, claim: Claim, machine: Machine, access: Access) -> bool:
         """Save a golden machine that is up; whatever goes wrong with that, the machine itself goes on.
 
-        A machine that shows what must not be there is not saved: a fault of one boot would be every test's.
+        A machine that shows what must not be there is not saved: a fault of one boot would be every test's. Nor
+        is one whose own test does not mind that: others do, and their clones have the same log.
 
         Args:
             claim: with a draft.
             machine: the golden machine; its SSH connection is closed and must be made anew.
             access: its keys.
-            excused: ids of rules whose findings the test does not mind.
 
         Returns:
             Whether it was saved.
@@ -134,7 +134,7 @@ class Clones:
         assert machine.spec is not None  # noqa: S101 - the flight made it
         try:
             settle(machine)
-            _raise_if_unwell(machine, excused)
+            _raise_if_unwell(machine)
             # Sessions that are open now would be dead in every clone.
             machine.close()
             self.cache.make_room(machine.spec.memory_mib + DISK_SHARE_MIB)
@@ -172,7 +172,6 @@ def settle(machine: Machine) -> None:
     machine.run(["systemctl", "is-system-running", "--wait"], check=False, timeout=machine.limits.unit)
 
 
-def _raise_if_unwell(machine: Machine, excused: Collection[str]) -> None:
+def _raise_if_unwell(machine: Machine) -> None:
     for finding in health.examine(machine).findings:
-        if finding.rule not in excused:
-            raise CheckFailed(str(finding))
+        raise CheckFailed(str(finding))

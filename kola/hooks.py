@@ -123,6 +123,7 @@ class MachineHooks:
         self._stack = stack
         self._flight = flight
         self._scheduler: KolaScheduling | None = None
+        self._errors: list[str] | None = None  # until everything is collected
         self._not_collected = 0
         self._deselected = 0
 
@@ -230,7 +231,7 @@ class MachineHooks:
         self._deselected += sum(not item.stash.get(UNASKED, False) for item in items)
 
     def collected(self, items: list[pytest.Item], errors: list[str]) -> None:
-        """Take what this process has collected: for the record, or for the controller.
+        """Refuse what this process has collected if something is wrong with it.
 
         Args:
             items: the tests; none are left in a worker that met errors.
@@ -239,26 +240,34 @@ class MachineHooks:
         Raises:
             pytest.UsageError: there are errors.
         """
+        self._errors = errors
         if errors:
             # An exception in a worker would be shown as a crash: the controller raises it (see above).
             if self.recorder is not None:
                 raise pytest.UsageError("\n".join(errors))
             items.clear()
-        collected = (
-            (i.nodeid, i.stash.get(NEEDS, None), first_line(getattr(i, "obj", None)), attempt_of(i)) for i in items
-        )
-        plan = replace(Plan.of(collected, errors), deselected=self._deselected)
-        if self.recorder is not None:
-            self.recorder.plan(plan.tests, plan.deselected)
-        else:
-            plan.write(_plan_path(self.info, self.worker))
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self) -> None:
-        """Hand over what the user did wrong: a worker says here, before it fails, that it has collected nothing."""
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Take what this process has collected: for the record, or for the controller.
+
+        Not before: ``--lf`` takes tests out after everybody else. A worker says here, before it fails, also what the
+        user did wrong so that it has collected nothing.
+        """
         error = sys.exception()
-        if self.recorder is None and isinstance(error, pytest.UsageError):
-            Plan(errors=[str(line) for line in error.args]).write(_plan_path(self.info, self.worker))
+        if self._errors is None:
+            if self.recorder is None and isinstance(error, pytest.UsageError):
+                Plan(errors=[str(line) for line in error.args]).write(_plan_path(self.info, self.worker))
+            return
+        collected = (
+            (i.nodeid, i.stash.get(NEEDS, None), first_line(getattr(i, "obj", None)), attempt_of(i))
+            for i in session.items
+        )
+        plan = replace(Plan.of(collected, self._errors), deselected=self._deselected)
+        if self.recorder is None:
+            plan.write(_plan_path(self.info, self.worker))
+        elif not plan.errors:
+            self.recorder.plan(plan.tests, plan.deselected)
 
     # -- one test ----------------------------------------------------------------------------------------------------
 
@@ -295,9 +304,11 @@ class MachineHooks:
         self._warm_next(item)
         try:
             result = yield
-        except pytest.skip.Exception:
+        except pytest.skip.Exception as skip:  # what the machine shows is not skipped: nobody else would tell of it
+            if reservation is not None and (text := terminal.findings(reservation)[0]):
+                raise CheckFailed(f"{text}\nthe test skipped itself: {skip.msg}") from skip
             raise
-        except Exception:
+        except (Exception, pytest.fail.Exception):  # the latter, also of pytest-timeout and pytest.xfail, is not one
             if reservation is not None and (text := terminal.findings(reservation)[0]):
                 item.add_report_section("call", "checks", text)
             raise

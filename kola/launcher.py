@@ -231,7 +231,7 @@ class Launcher:
                 for boot, new, hold in zip(now, started, holds, strict=True):
                     up = self._connected(new, boot, wanted, running)
                     if self.clones is not None and boot.claim is not None and boot.claim.draft is not None:
-                        self.clones.save(boot.claim, up.machine, boot.access, wanted.excused)
+                        self.clones.save(boot.claim, up.machine, boot.access)
                         up.machine.connect()
                     hold.release()
 

@@ -132,7 +132,8 @@ OPTIONS = (
     Option(
         "--run-name",
         "kola_run_name",
-        "name of this run's folder there, instead of its time and id; an earlier run of that name is replaced",
+        "name of this run's folder there, instead of its time and id; an earlier run of that name is replaced, "
+        "one that still runs is an error",
         "NAME",
     ),
     Option("--tapfile", "kola_tapfile", "also write the results as TAP, in this file", "FILE"),

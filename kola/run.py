@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import secrets
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from kola import ignition, images
 from kola.arch import get_arch
 from kola.clonecache import Limits
 from kola.errors import ConfigError
+from kola.filelock import FileLock
 from kola.keys import generate_key, write_client_key
 from kola.platform import Prepared, RunContext, load_platform, parse_options
 from kola.reaper import SOCKET, start_reaper
@@ -149,7 +151,8 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
         progress: told while an image is unpacked or read: ``(what, bytes done, bytes in all)``.
 
     Raises:
-        ConfigError: unknown platform or option, missing or broken image or config, output folder not writable.
+        ConfigError: unknown platform or option, missing or broken image or config, output folder not writable or
+            another run's.
         PlatformError: the platform does not work.
     """
     if settings.platform is None:
@@ -176,41 +179,65 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
             f"--image {settings.image}: platform {settings.platform} is no cloud; accepted: {images.FORMS}"
         )
     run_id = secrets.token_hex(4)
-    info = RunInfo(
-        run_id=run_id,
-        owner=settings.owner,
-        platform=settings.platform,
-        options=options,
-        arch=settings.arch.name,
-        image=image,
-        prepared=Prepared("", ""),
-        output=_output_folder(settings.output, run_id, settings.run_name),
-        scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
-        cache=settings.cache,
-        budget_mib=REMOTE_MIB if platform_class.remote else settings.memory_budget_mib,
-        keep_machines=settings.keep_machines,
-        workers=workers,
-        clone=settings.clone,
-        clone_limits=settings.clone_limits,
-        additions=additions,
-        from_image=from_image,
-    )
-    try:
-        reaper = start_reaper(
-            info.platform, asdict(options), info.arch, info.context("main"), log=info.output / "reaper.log"
+    with _hold_name(settings.output, settings.run_name, run_id):
+        info = RunInfo(
+            run_id=run_id,
+            owner=settings.owner,
+            platform=settings.platform,
+            options=options,
+            arch=settings.arch.name,
+            image=image,
+            prepared=Prepared("", ""),
+            output=_output_folder(settings.output, run_id, settings.run_name),
+            scratch=Path(tempfile.mkdtemp(prefix=f"kola-{run_id}-")),
+            cache=settings.cache,
+            budget_mib=REMOTE_MIB if platform_class.remote else settings.memory_budget_mib,
+            keep_machines=settings.keep_machines,
+            workers=workers,
+            clone=settings.clone,
+            clone_limits=settings.clone_limits,
+            additions=additions,
+            from_image=from_image,
         )
-    except BaseException:
-        shutil.rmtree(info.scratch)
-        raise
-    with reaper:  # from here on it is the reaper who removes the scratch folder
-        platform = info.load("main")
-        platform.progress = progress
-        reaper.patience = platform.sweep_seconds
-        info = dataclasses.replace(info, prepared=platform.prepare(image))
-        if from_image is not None:
-            info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))
-        write_client_key(info.scratch / CLIENT_KEY, generate_key())
-        yield Run(info, platform, reaper)
+        try:
+            reaper = start_reaper(
+                info.platform, asdict(options), info.arch, info.context("main"), log=info.output / "reaper.log"
+            )
+        except BaseException:
+            shutil.rmtree(info.scratch)
+            raise
+        with reaper:  # from here on it is the reaper who removes the scratch folder
+            platform = info.load("main")
+            platform.progress = progress
+            reaper.patience = platform.sweep_seconds
+            info = dataclasses.replace(info, prepared=platform.prepare(image))
+            if from_image is not None:
+                info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))
+            write_client_key(info.scratch / CLIENT_KEY, generate_key())
+            yield Run(info, platform, reaper)
+
+
+@contextlib.contextmanager
+def _hold_name(parent: Path, name: str, run_id: str) -> Iterator[None]:
+    """Keep other runs out of a folder that was given by name while this one works in it.
+
+    It is a lock: one that is killed holds nothing. Its file stays.
+    """
+    if not name:  # nobody else has that folder
+        yield
+        return
+    path = parent / f".{name}.lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(FileLock(path))
+            if not lock.try_take():
+                holder = path.read_text() or "another run"  # which has not written yet who it is
+                raise ConfigError(f"--run-name {name}: {holder} works in {parent / name}; give this one another name")
+            path.write_text(f"run {run_id} (pid {os.getpid()})")
+        except OSError as e:
+            raise ConfigError(f"--kola-output {parent}: {e.strerror}") from e
+        yield
 
 
 def _output_folder(parent: Path, run_id: str, name: str) -> Path:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kola.diagnose import diagnose, exit_loss, ignition_has_spoken, worth_a_look
-from kola.errors import PlatformError
+from kola.errors import Loss, PlatformError
 from platforms.qemu import snapshot, wake
 from platforms.qemu.binding import libvirt
 from platforms.qemu.link import message_of
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kola.errors import Loss
     from kola.platform import Usage
     from kola.wait import Deadline
     from platforms.qemu.domain import Guest
@@ -133,6 +132,7 @@ class QemuInstance:
         self._watch = DeathWatch(self._console, GrowingFile(guest.ignition_journal))
         self._qemu_log = guest.tags.log
         self._powered_off = threading.Event()
+        self._disk_error = threading.Event()
         self._ended: float | None = None  # since when QEMU is known to be gone, monotonic
         self._loss: Loss | None = None
 
@@ -150,7 +150,7 @@ class QemuInstance:
     def lost(self) -> Loss | None:
         """Say why the machine is of no more use, or None. Once it is lost it stays so, until ``reset``."""
         if self._loss is None:
-            self._loss = self._exit() or self._watch.poll()
+            self._loss = self._exit() or self._stopped() or self._watch.poll()
         return self._loss
 
     def usage(self) -> Usage | None:
@@ -205,6 +205,17 @@ class QemuInstance:
         """Take note of libvirt's lifecycle events; called on the event loop's thread."""
         if event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN and detail == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN_GUEST:
             self._powered_off.set()
+        elif event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED and detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR:
+            self._disk_error.set()
+        elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED:
+            self._disk_error.clear()
+
+    def _stopped(self) -> Loss | None:
+        """Tell of an error that QEMU does not show to the guest: it stands still until somebody makes space for it."""
+        if not self._disk_error.is_set():
+            return None
+        where = f"no space is left for its disks in {self._guest.tags.folder}, or they have another error"
+        return Loss("provider", f"QEMU stopped the machine at an error of this host: {where}")
 
     def _exit(self) -> Loss | None:
         if not self._powered_off.is_set():

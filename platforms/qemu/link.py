@@ -12,6 +12,7 @@ import threading
 import weakref
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from kola.errors import ConfigError, WaitTimeout
 from kola.wait import wait_until
@@ -134,11 +135,12 @@ class Link:
 
     def _open_embedded(self) -> Any:
         root = Path(tempfile.mkdtemp(dir=self._scratch, prefix="lv-"))
-        if len(str(root)) + _SOCKET_TAIL > _SOCKET_LIMIT:
+        length, given = len(os.fsencode(root)), len(os.fsencode(self._scratch))
+        if length + _SOCKET_TAIL > _SOCKET_LIMIT:
             root.rmdir()
-            longest = _SOCKET_LIMIT - _SOCKET_TAIL - (len(str(root)) - len(str(self._scratch)))
+            longest = _SOCKET_LIMIT - _SOCKET_TAIL - (length - given)
             raise ConfigError(
-                f"the scratch folder {self._scratch} has a path of {len(str(self._scratch))} characters; "
+                f"the scratch folder {self._scratch} has a path of {given} bytes; "
                 f"libvirt's sockets in it allow at most {longest}: set TMPDIR to a shorter one"
             )
         (root / "etc").mkdir()
@@ -147,7 +149,7 @@ class Link:
         for known in self._cached.glob("*.xml"):
             shutil.copy(known, root / _CAPABILITIES)
         try:
-            connection = libvirt.open(f"{EMBED}?root={root}")
+            connection = libvirt.open(f"{EMBED}?root={quote(str(root))}")
         except libvirt.libvirtError as e:
             shutil.rmtree(root, ignore_errors=True)
             raise ConfigError(f"-P uri={EMBED}: {_with_remedy(message_of(e))}") from e

@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kola.errors import Loss
 from kola.wait import wait_until
 from platforms.qemu import instance, lifecycle
-from platforms.qemu.instance import DeathWatch, GrowingFile
+from platforms.qemu.binding import libvirt
+from platforms.qemu.instance import DeathWatch, GrowingFile, QemuInstance
 from platforms.qemu.process import find_guest, guests
 
 PANIC = b"[    6.3] Kernel panic - not syncing: sysrq triggered crash\r\n[    6.4] CPU: 1"
@@ -178,3 +180,35 @@ def test_end_ends_one_guest_and_is_idempotent(fake_guest: subprocess.Popen[bytes
     lifecycle.end("kola-unit-main-1")
     assert fake_guest.wait(5) == -9
     lifecycle.end("kola-unit-main-1")
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> QemuInstance:
+    """A machine whose QEMU lives, and has just stopped it at an error of its disk."""
+    folder = tmp_path / "scratch"
+    files = {name: folder / name for name in ("console", "journal", "ignition_journal", "ready", "wake")}
+    tags = SimpleNamespace(log=folder / "log", folder=folder)
+    guest = SimpleNamespace(name="kola-unit-main-1", macs=("",), slowness=1.0, tags=tags, **files)
+    domain = SimpleNamespace(UUIDString=lambda: "id", reset=lambda: None)
+    machine = QemuInstance(2222, domain, SimpleNamespace(alive=lambda: True), guest)  # type: ignore[arg-type]
+    machine.on_event(None, None, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, None)
+    assert machine.lost() is None
+    machine.on_event(None, None, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR, None)
+    return machine
+
+
+def test_a_full_disk_of_this_host_is_not_the_guests_fault(stopped: QemuInstance, tmp_path: Path) -> None:
+    loss = stopped.lost()
+    assert loss is not None
+    assert loss.kind == "provider"
+    assert f"no space is left for its disks in {tmp_path / 'scratch'}" in loss.summary
+    stopped.reset()
+    assert stopped.lost() == loss, "it stands still after that, too"
+
+
+def test_one_that_goes_on_is_not_lost(stopped: QemuInstance) -> None:
+    stopped.on_event(None, None, libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, None)
+    assert stopped.lost() is None

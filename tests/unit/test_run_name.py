@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from kola.errors import ConfigError
 from kola.options import settings_of
-from kola.run import _output_folder
+from kola.run import _hold_name, _output_folder
 
 
 def test_it_names_the_folder(tmp_path: Path) -> None:
@@ -43,3 +46,49 @@ def test_a_name_is_that_of_a_folder(name: str) -> None:
 
 def test_names_of_jobs_are_names() -> None:
     assert settings_of({"kola_run_name": "testing-devel.qemu.x86_64.basic.uefi-secure.1of3"}, Path("/")).run_name
+
+
+def holding(folder: Path) -> subprocess.Popen[str]:
+    """Return another process that runs under the name ``name``, once it does."""
+    program = f"""
+import sys
+import os
+import subprocess
+import sys
+from pathlib import Path
+from kola.run import _hold_name, _output_folder
+folder = Path({str(folder)!r})
+with _hold_name(folder, "name", "id1"):
+    (_output_folder(folder, "id1", "name") / "results.json").write_text("of id1")
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holding\n"
+    return process
+
+
+def test_a_run_that_lives_keeps_its_folder_to_itself(tmp_path: Path) -> None:
+    with holding(tmp_path) as other:
+        busy = rf"--run-name name: run id1 \(pid {other.pid}\) works in .*/name; give this one another name"
+        with pytest.raises(ConfigError, match=busy), _hold_name(tmp_path, "name", "id2"):
+            pytest.fail("two runs in one folder")
+        with _hold_name(tmp_path, "other", "id3"), _hold_name(tmp_path, "", "id4"), _hold_name(tmp_path, "", "id5"):
+            pass
+        assert (tmp_path / "name/results.json").read_text() == "of id1"
+        other.communicate("")
+    with _hold_name(tmp_path, "name", "id6"):
+        pass
+
+
+def test_one_that_was_killed_does_not(tmp_path: Path) -> None:
+    with holding(tmp_path) as other:
+        other.kill()
+        other.wait()
+    with _hold_name(tmp_path, "name", "id2"):
+        assert _output_folder(tmp_path, "id2", "name").is_dir()
+        with pytest.raises(ConfigError, match=rf"run id2 \(pid {os.getpid()}\)"), _hold_name(tmp_path, "name", "id3"):
+            pass
