@@ -44,7 +44,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Build:
-    """What was tested, on all its platforms and architectures: one stream's version."""
+    """What was tested, on all its platforms and architectures: one stream's version.
+
+    Attributes:
+        stream: of the image; a variant (``testos-docker``, whose images say ``testos``) is a stream of its own.
+        version: of the image.
+        build_id: of the image.
+    """
 
     stream: str
     version: str
@@ -77,7 +83,8 @@ class Run:
     def build(self) -> Build:
         """What it was about; of an image that says nothing of itself, its digest."""
         image = self.target.image
-        stream = image.stream or image.name or image.reference
+        variant = image.name if image.name.startswith(f"{image.stream}-") else ""
+        stream = variant or image.stream or image.name or image.reference
         return Build(stream, image.version, image.build_id or image.sha256[:16])
 
 

@@ -14,6 +14,7 @@ from kola.report.model import MISSING, Place, Report, identity, report_of
 from kola.report.runs import Build, Found, Note, Run, combine
 from kola.report.stores import open_store
 from kola.results import ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
+from kola.results import read as read_record
 from tests.unit.report.nightly import BROKEN_LABEL, BUILDS, Nightly, nodeid, write_nightly
 
 IMAGE = ImageRecord("build:1", "fedora-coreos", "44.1", "44.1", "testing", sha256="0" * 64)
@@ -136,6 +137,23 @@ def test_builds_of_several_streams_are_apart(tmp_path: Path) -> None:
         Nightly(tmp_path / stream, stream, lines=1).run(0, TARGET, "upgrade")
     report = read(tmp_path)
     assert [(matrix.build.stream, len(matrix.cells)) for matrix in report.matrices] == [("next", 1), ("stable", 1)]
+
+
+def test_a_variant_is_a_stream_of_its_own(tmp_path: Path) -> None:
+    """Of one stream, as its images say: as ``testos`` and ``testos-docker``, which a night has in one folder."""
+    nightly = Nightly(tmp_path, "testos", lines=1)
+    for name, ends in (("testos", {"test_etc_is_merged": BROKEN_LABEL}), ("testos-docker", {})):
+        folder = nightly.run(0, TARGET, "upgrade" if ends else "containers", ends)
+        record = read_record(folder / "results.json")
+        image = replace(record.targets[0].image, name=name, build_id=name, version="1")
+        replace(record, targets=[replace(record.targets[0], image=image)]).write(folder / "results.json")
+    report = read(tmp_path)
+    assert [(matrix.build.stream, [cell.state for cell in matrix.cells]) for matrix in report.matrices] == [
+        ("testos", ["failed"]),
+        ("testos-docker", ["passed"]),
+    ]
+    assert [problem.place.stream for problem in report.problems] == ["testos"]
+    assert report.gaps == ()
 
 
 def test_the_newest_build_is_the_one_that_was_tested_first_the_latest(tmp_path: Path) -> None:
