@@ -214,6 +214,35 @@ def test_shares_of_different_runs_are_not_mixed() -> None:
     assert notes == []
 
 
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("shares", "nights"),
+    [
+        ([("1", 0), ("2", 1), ("1", 24), ("2", 25)], ["1@0 2@1", "1@24 2@25"]),
+        ([("2", 1), ("1", 24), ("2", 25), ("1", 48), ("2", 49)], ["2@1", "1@24 2@25", "1@48 2@49"]),  # one is lost
+        ([("2", 1), ("1", 24), ("2", 25), ("1", 48)], ["2@1", "1@24 2@25", "1@48"]),
+        ([("1", 0), ("2", 3), ("1", 4), ("2", 7)], ["1@0 2@3", "1@4 2@7"]),  # run again at once
+        ([("1", 0), ("1", 1), ("2", 2), ("2", 3)], ["1@0 2@3", "1@1 2@2"]),  # beside each other
+        ([("1", 0), ("1", 1), ("2", 2)], ["1@0", "1@1 2@2"]),  # the first one was broken off
+        ([("1", 0), ("2", 8)], ["1@0 2@8"]),  # done in the morning
+        ([("1", 0), ("2", 24)], ["1@0", "2@24"]),
+    ],
+)
+def test_shares_of_one_night_belong_together(shares: list[tuple[str, int]], nights: list[str]) -> None:
+    found = []
+    for number, hour in shares:
+        name = f"{number}@{hour}"
+        record = RunRecord(name, "0.1.0", hour * HOUR, [TARGET], suites=["x"], shard=Share(int(number), 2))
+        record.complete = True
+        record.tests[number] = TestRecord(number, Outcome.PASSED, "x")
+        found.append(Found(record, f"0/{name}", given=True))
+    runs, notes = combine(found)
+    assert [run.record.run_id.replace("+", " ") for run in runs] == nights
+    assert notes == []
+
+
 def test_of_a_test_that_failed_twice_both_errors_are_there(tmp_path: Path) -> None:
     twice = replace(BROKEN_LABEL, first="E   the first time")
     Nightly(tmp_path, lines=1).run(0, TARGET, "upgrade", {"test_etc_is_merged": twice})
