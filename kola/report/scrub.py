@@ -6,11 +6,12 @@ messages, where a secret has no fixed place. It knows shapes: a password that lo
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 PLACEHOLDER = "[redacted]"
 
@@ -56,6 +57,13 @@ class Keys:
     def __init__(self, *, inside: bool = False) -> None:
         self._left = MOST_LINES if inside else 0
 
+    @classmethod
+    def at(cls, lines: Iterable[str]) -> Keys:
+        """Begin at the first of these lines, which may be in the middle of a key: then its end comes first."""
+        first = itertools.islice(lines, MOST_LINES)
+        ends = (match.re for line in first if (match := _BEGIN.search(line) or _END.search(line)))
+        return cls(inside=next(ends, None) is _END)
+
     def hides(self, line: str) -> bool:
         """Return whether the next line must not be shown; those with the beginning and the end of a key may."""
         if "PRIVATE KEY" in line and (ends := [*_BEGIN.finditer(line), *_END.finditer(line)]):
@@ -68,8 +76,7 @@ class Keys:
 
 def without_keys(lines: Sequence[str]) -> list[str]:
     """Return as many lines, without the insides of private keys; the first line may be in the middle of one."""
-    ends = (match.re for line in lines[:MOST_LINES] if (match := _BEGIN.search(line) or _END.search(line)))
-    keys = Keys(inside=next(ends, None) is _END)
+    keys = Keys.at(lines)
     return [PLACEHOLDER if keys.hides(line) else line for line in lines]
 
 
