@@ -32,6 +32,8 @@ LINES = 500
 """Lines of a part."""
 LINE = 4000
 """Characters of a line that are shown."""
+_SCRUBBED = 64 * 1024
+"""Characters of a line that are looked at for secrets: many more, some are known by their ends only."""
 HTML = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
 
 
@@ -78,7 +80,7 @@ def part_after(
         if at >= first:
             end = at + len(line)
             if find.lower() in "\n".join(safe).lower():
-                text = "\n".join(scrub_line(strip_terminal(one)) for one in safe)
+                text = "\n".join(scrub_line(strip_terminal(one)[:_SCRUBBED]) for one in safe)
                 lines.append((at, text if len(text) <= LINE else text[:LINE] + "…"))
         at += len(line)
     return Part(tuple(lines), first, end, size)

@@ -124,6 +124,13 @@ def test_a_line_is_fit_for_a_person() -> None:
     assert len(texts[3]) == 4001
 
 
+def test_a_secret_that_goes_on_behind_what_is_shown_is_none_of_it() -> None:
+    secret = f"{'x' * 3900} https://user:{'hunter2' * 100}@example.com/ {'y' * 500_000}"
+    ((_, text),) = part_after(io.BytesIO(secret.encode()), 0).lines
+    assert "hunter2" not in text
+    assert len(text) == 4001
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return Nightly(tmp_path / "runs", lines=5).run(0, TARGETS[0], "basic")
