@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kola.imports import with_imports
 from trust.faults import Kind, digest_of
 from trust.observation import EXTERNAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from trust.faults import Fault
@@ -101,7 +101,7 @@ def _sources(root: Path, arguments: Iterable[str]) -> set[Path]:
             found.add(path)
             found.update(_shared(path.parent))
         found.update(_shared(root / EXTERNAL))
-    return _with_imports(root, found)
+    return with_imports(root, found)
 
 
 def _shared(folder: Path) -> Iterable[Path]:
@@ -111,27 +111,6 @@ def _shared(folder: Path) -> Iterable[Path]:
         for file in folder.iterdir()
         if file.is_file() and file.suffix != ".pyc" and not file.name.startswith("test_")
     )
-
-
-def _with_imports(root: Path, files: set[Path]) -> set[Path]:
-    """Add what these import of the suites, and what that imports: a suite may use a module of another one."""
-    found, open_ = set(files), [file for file in files if file.suffix == ".py"]
-    while open_:
-        new = set(_imported(root, open_.pop())) - found
-        found |= new
-        open_ += new
-    return found
-
-
-def _imported(root: Path, file: Path) -> Iterator[Path]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.update({node.module, *(f"{node.module}.{alias.name}" for alias in node.names)})
-    paths = (name.replace(".", "/") + ".py" for name in sorted(names))
-    return (root / path for path in paths if path.startswith(EXTERNAL) and (root / path).is_file())
 
 
 def order(faults: Iterable[Fault]) -> list[Fault]:

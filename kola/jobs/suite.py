@@ -1,4 +1,4 @@
-"""What a job's tests are: a digest of their files and of pytest's configuration."""
+"""What a job's tests are: a digest of their files, of what these import, and of pytest's configuration."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kola.errors import ConfigError
 from kola.external import tree
+from kola.imports import with_imports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,9 @@ _LEFT_OUT = ("__pycache__", ".git")
 
 
 def digest_of(suite: Suite, root: Path) -> str:
-    """Return the SHA-256 digest of a suite's files, names and content, and of pytest's configuration above them.
+    """Return the SHA-256 digest of a suite's files, what these import, and pytest's configuration: names and content.
+
+    What is imported may be of another suite; the configuration is that above the files.
 
     Args:
         suite: of the matrix.
@@ -31,7 +34,7 @@ def digest_of(suite: Suite, root: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        for path in sorted(set(_files(suite, root))):
+        for path in sorted(with_imports(root, _files(suite, root))):
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{os.path.relpath(path, root)} {content}\n".encode(errors="surrogateescape"))
     except OSError as e:

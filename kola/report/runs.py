@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _NUMBER = re.compile(r"\.\d+of\d+$")
+_NIGHT = 12 * 3600.0
+"""Seconds between the beginnings of two shares of one run at the most: what is lost is of no other night."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,13 @@ class Note:
 
 @dataclass(frozen=True)
 class Build:
-    """What was tested, on all its platforms and architectures: one stream's version."""
+    """What was tested, on all its platforms and architectures: one stream's version.
+
+    Attributes:
+        stream: of the image; a variant (``testos-docker``, whose images say ``testos``) is a stream of its own.
+        version: of the image.
+        build_id: of the image.
+    """
 
     stream: str
     version: str
@@ -77,7 +85,8 @@ class Run:
     def build(self) -> Build:
         """What it was about; of an image that says nothing of itself, its digest."""
         image = self.target.image
-        stream = image.stream or image.name or image.reference
+        variant = image.name if image.name.startswith(f"{image.stream}-") else ""
+        stream = variant or image.stream or image.name or image.reference
         return Build(stream, image.version, image.build_id or image.sha256[:16])
 
 
@@ -121,14 +130,20 @@ def _whole(record: RunRecord) -> object:
 
 
 def _nights(shares: Iterable[Found]) -> list[list[Found]]:
-    """Tell runs of the same thing apart: a share that is there already begins the next one."""
+    """Tell runs of the same thing apart: a share that is there already, or is begun much later, begins the next one.
+
+    Args:
+        shares: sorted by their start.
+    """
     nights: list[list[Found]] = []
     for one in shares:
-        night = next((night for night in nights if all(_share(other) != _share(one) for other in night)), None)
-        if night is None:
-            nights.append([one])
+        for night in reversed(nights):  # an older one may have lost its share: that of now is none of its own
+            late = one.record.started - night[-1].record.started > _NIGHT
+            if not late and all(_share(other) != _share(one) for other in night):
+                night.append(one)
+                break
         else:
-            night.append(one)
+            nights.append([one])
     return nights
 
 

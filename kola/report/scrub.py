@@ -6,11 +6,12 @@ messages, where a secret has no fixed place. It knows shapes: a password that lo
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 PLACEHOLDER = "[redacted]"
 
@@ -20,29 +21,38 @@ MOST_LINES = 200
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _IN_ONE_LINE = re.compile(rf"({_BEGIN.pattern}).*?({_END.pattern}|$)")
+_QUOTE = r"(?:\\{0,8}[\"'])"
+"""Also of JSON inside of a string, once or twice."""
+_NAMES = (
+    r"(?:password|passwd|passphrase|password[_-]?hash|secret(?:[_-]?(?:access[_-]?)?key)?|api[_-]?key"
+    r"|(?:access|session|auth|refresh)[_-]?token|client[_-]?secret|private[_-]?key)"
+)
+_VALUE = rf"(?:(?P<quote>{_QUOTE})(?!(?P=quote))[^\n]+?(?:(?<!\\)(?P=quote)|$)|[^\s\"',;&]+)"
+"""In quotes up to the same ones, or up to where the line was cut; else a word."""
+# A guest chooses the lines: none of these may look at one character again from every place before it.
 _SHAPES = (
     (re.compile(r"\$(?:1|2[abxy]?|5|6|7|y|gy|argon2\w*|scrypt)\$[./A-Za-z0-9$=,+]{8,}"), PLACEHOLDER),  # crypt(5)
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), PLACEHOLDER),  # AWS access key ids
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), PLACEHOLDER),  # JSON web tokens
+    # JSON web tokens, with what they are glued to
+    (re.compile(r"(?<![\w-])(?=(?:[\w-]*?[_-])?eyJ[\w-]{8})[\w-]+\.[\w-]{8,}\.[\w-]*"), PLACEHOLDER),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|ya29\.)[\w.-]{16,}"), PLACEHOLDER),
     (
-        re.compile(r"(?i)\b((?:proxy-)?authorization[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?)[^\s\"',]{4,}"),
+        re.compile(rf"(?i)\b((?:proxy-)?authorization{_QUOTE}?\s*[:=]\s*{_QUOTE}?(?:\w+\s+)?)[^\s\"',\\]{{4,}}"),
         rf"\1{PLACEHOLDER}",
     ),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{16,}"), rf"\1{PLACEHOLDER}"),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)"), rf"\1{PLACEHOLDER}"),  # user:password@
+    (re.compile(r"\b([a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:)[^\s/@]+(?=@)"), rf"\1{PLACEHOLDER}"),  # user:password@
     (
         re.compile(r"(?i)([?&](?:x-amz-(?:signature|credential|security-token)|sig|sv|signature|token)=)[^&\s\"']+"),
         rf"\1{PLACEHOLDER}",
     ),
     (
         re.compile(
-            r"(?i)((?:\b|_)(?:password|passwd|passphrase|password_?hash|secret(?:_?(?:access_?)?key)?|api_?key"
-            r"|(?:access|session|auth|refresh)_?token|client_?secret|private_?key)[\"']?\s*[:=]\s*)"
-            r"(?:\"[^\"\n]+\"|'[^'\n]+'|[^\s\"',;&]+)"
+            rf"(?i)((?:(?:\b|_)(?:{_NAMES}{_QUOTE}?\s*[:=]|token(?:{_QUOTE}\s*[:=]|=))|-token\s*[:=])\s*){_VALUE}"
         ),
         rf"\1{PLACEHOLDER}",
     ),
+    (re.compile(rf"(?i)(--(?:{_NAMES}|token)(?:{_QUOTE},\s*|\s+)(?!-)){_VALUE}"), rf"\1{PLACEHOLDER}"),
 )
 
 
@@ -56,6 +66,13 @@ class Keys:
     def __init__(self, *, inside: bool = False) -> None:
         self._left = MOST_LINES if inside else 0
 
+    @classmethod
+    def at(cls, lines: Iterable[str]) -> Keys:
+        """Begin at the first of these lines, which may be in the middle of a key: then its end comes first."""
+        first = itertools.islice(lines, MOST_LINES)
+        ends = (match.re for line in first if (match := _BEGIN.search(line) or _END.search(line)))
+        return cls(inside=next(ends, None) is _END)
+
     def hides(self, line: str) -> bool:
         """Return whether the next line must not be shown; those with the beginning and the end of a key may."""
         if "PRIVATE KEY" in line and (ends := [*_BEGIN.finditer(line), *_END.finditer(line)]):
@@ -68,8 +85,7 @@ class Keys:
 
 def without_keys(lines: Sequence[str]) -> list[str]:
     """Return as many lines, without the insides of private keys; the first line may be in the middle of one."""
-    ends = (match.re for line in lines[:MOST_LINES] if (match := _BEGIN.search(line) or _END.search(line)))
-    keys = Keys(inside=next(ends, None) is _END)
+    keys = Keys.at(lines)
     return [PLACEHOLDER if keys.hides(line) else line for line in lines]
 
 

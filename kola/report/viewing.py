@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -13,7 +14,7 @@ from kola.httpd import LOOPBACK
 from kola.httpmessage import Reply, json_reply, plain
 from kola.report import page
 from kola.report.gathering import CONSOLE, JOURNAL
-from kola.report.scrub import PLACEHOLDER, Keys, scrub_line
+from kola.report.scrub import MOST_LINES, PLACEHOLDER, Keys, scrub_line
 from kola.text import strip_terminal
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ LINES = 500
 """Lines of a part."""
 LINE = 4000
 """Characters of a line that are shown."""
-CONTEXT = 16 * 1024
-"""Bytes before a part that are looked at, too: it may begin in the middle of a key."""
+_SCRUBBED = 64 * 1024
+"""Characters of a line that are looked at for secrets: many more, some are known by their ends only."""
 HTML = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
 
 
@@ -53,7 +54,9 @@ class Part:
     size: int
 
 
-def part_after(file: IO[bytes], start: int, find: str = "", show: Show = str, most: int = LINES) -> Part:
+def part_after(
+    file: IO[bytes], start: int, find: str = "", show: Show = str, most: int = LINES, *, until: int | None = None
+) -> Part:
     """Return the lines from a place on; with words to find, only those that have them, in upper or lower case.
 
     Args:
@@ -62,20 +65,22 @@ def part_after(file: IO[bytes], start: int, find: str = "", show: Show = str, mo
         find: what a line must have.
         show: makes a line of the file one for a person.
         most: lines of the part.
+        until: bytes from the beginning; lines that begin there or later are of another part.
     """
     size = file.seek(0, 2)
     start = max(0, min(start, size))
     first = _line_at(file, start)
-    at = _line_at(file, max(0, first - CONTEXT))
+    at = _lines_before(file, first, MOST_LINES)  # it may begin in the middle of a key
     file.seek(at)
-    keys, lines, end = Keys(), list[tuple[int, str]](), first
-    while len(lines) < most and (line := file.readline()):
-        shown = show(line.decode(errors="replace"))
-        safe = [PLACEHOLDER if keys.hides(one) else one for one in shown.rstrip("\n").split("\n")]
+    keys = Keys.at(one for line in itertools.islice(file, MOST_LINES) for one in _shown(line, show))
+    file.seek(at)
+    lines, end = list[tuple[int, str]](), first
+    while len(lines) < most and (until is None or at < until) and (line := file.readline()):
+        safe = [PLACEHOLDER if keys.hides(one) else one for one in _shown(line, show)]
         if at >= first:
             end = at + len(line)
             if find.lower() in "\n".join(safe).lower():
-                text = "\n".join(scrub_line(strip_terminal(one)) for one in safe)
+                text = "\n".join(scrub_line(strip_terminal(one)[:_SCRUBBED]) for one in safe)
                 lines.append((at, text if len(text) <= LINE else text[:LINE] + "…"))
         at += len(line)
     return Part(tuple(lines), first, end, size)
@@ -84,17 +89,32 @@ def part_after(file: IO[bytes], start: int, find: str = "", show: Show = str, mo
 def part_before(file: IO[bytes], end: int, show: Show = str, most: int = LINES) -> Part:
     """Return the lines that end at a place."""
     size = file.seek(0, 2)
-    end = at = max(0, min(end, size))
-    data = b""
-    while at and data.count(b"\n") <= most:
+    end = max(0, min(end, size))
+    start = _lines_before(file, end, most)
+    part = part_after(file, start, show=show, most=most, until=end)
+    return Part(part.lines, start, end, size)
+
+
+def _lines_before(file: IO[bytes], end: int, most: int) -> int:
+    """Return where the last lines begin that begin before a place: so many, or all there are."""
+    at = max(0, end - 1)  # the end of a line right before the place begins none before it
+    while at:
         step = min(at, PIECE)
         at -= step
         file.seek(at)
-        data = file.read(step) + data
-    lines = data.splitlines(keepends=True)[1 if at else 0 :][-most:]
-    start = end - sum(len(line) for line in lines)
-    part = part_after(file, start, show=show, most=len(lines)) if lines else Part((), start, start, size)
-    return Part(part.lines, start, end, size)
+        piece = file.read(step)
+        if (found := piece.count(b"\n")) >= most:
+            place = len(piece)
+            for _ in range(most):
+                place = piece.rindex(b"\n", 0, place)
+            return at + place + 1
+        most -= found
+    return 0
+
+
+def _shown(line: bytes, show: Show) -> list[str]:
+    """The lines that a person sees of one of the file: an entry of a journal may have several."""
+    return show(line.decode(errors="replace")).rstrip("\n").split("\n")
 
 
 def _line_at(file: IO[bytes], at: int) -> int:

@@ -39,6 +39,7 @@ LAYERS = {
     "ignition_validate": LEAVES,
     "imagefile": LEAVES,
     "imagemetadata": LEAVES,
+    "imports": LEAVES,
     "journal": LEAVES,
     "keys": LEAVES,
     "killing": LEAVES,

@@ -21,9 +21,12 @@ def say(folder: Path) -> str:
 
 def test_another_code_is_another_version(tmp_path: Path) -> None:
     assert re.fullmatch(re.escape(__version__) + r"\+[0-9a-f]{12}", harness_version())
-    for package in ("kola", "platforms"):
+    for package in ("kola", "platforms", "rehearsal"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     assert say(tmp_path).strip() == harness_version()
+    shutil.rmtree(tmp_path / "rehearsal")
+    assert say(tmp_path).strip() != harness_version(), "machines of a rehearsal are made by it"
+    shutil.copytree(ROOT / "rehearsal", tmp_path / "rehearsal", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "kola/checks/__init__.py").open("a") as file:
         file.write("# changed\n")
     assert say(tmp_path).strip() != harness_version()

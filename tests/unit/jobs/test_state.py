@@ -143,6 +143,35 @@ def test_the_tests_and_the_configuration_are_part_of_the_subject(tmp_path: Path)
     assert len(digests) == 1 + len(files)
 
 
+def test_what_the_tests_import_is_part_of_the_subject_too(tmp_path: Path) -> None:
+    """Wherever it is in the tree, and however it is written; not what nobody imports, nor the harness."""
+    sources = {
+        "tests/__init__.py": "",
+        "tests/basic/__init__.py": "",
+        "tests/basic/test_a.py": "from tests.other import podman\nfrom ..common import wait\nimport kola.wait, helper",
+        "tests/basic/data.py": "no Python",
+        "tests/other/__init__.py": "import tests.more",
+        "tests/other/podman.py": "def f():\n    from tests.other.images import name",
+        "tests/other/images.py": "",
+        "tests/common.py": "",
+        "tests/more.py": "",
+        "helper.py": "",
+    }
+    nobodys = {"tests/other/test_b.py": "", "kola/wait.py": ""}
+    for name, source in {**sources, **nobodys}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    suite = Suite("basic", paths=("tests/basic",))
+    before = digest_of(suite, tmp_path)
+    changed = []
+    for name, source in {**sources, **nobodys}.items():
+        (tmp_path / name).write_text(source + "\nx = 1\n")
+        if digest_of(suite, tmp_path) != before:
+            changed.append(name)
+        (tmp_path / name).write_text(source)
+    assert changed == list(sources)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"arguments": 3}'])
 def test_a_broken_note_is_none(folder: Folder, text: str) -> None:
     put(folder, record())

@@ -10,7 +10,7 @@ import pytest
 
 from kola.report import excerpts
 from kola.report.excerpts import JOURNAL_LINES, Excerpt, Line
-from kola.report.scrub import PLACEHOLDER, scrub
+from kola.report.scrub import PLACEHOLDER, scrub, scrub_line
 
 KEY = [
     "-----BEGIN OPENSSH PRIVATE KEY-----",
@@ -102,6 +102,20 @@ def test_ignition_is_found_in_the_boot_that_is_meant() -> None:
         ("GET /disk?X-Amz-Signature=0a1b2c3d&x=1", "0a1b2c3d"),
         ("password=hunter2 ok", "hunter2"),
         ('"passwordHash": "hunter2"', "hunter2"),
+        (r"MESSAGE={\"password\": \"hunter2\", \"user\": \"core\"}", "hunter2"),
+        (r'{"config": "{\"a\": \"{\\\"password\\\": \\\"hunter2\\\"}\"}"}', "hunter2"),
+        (r'password: "hun\"ter2"', "ter2"),
+        ('password="hunter2 and more', "hunter2"),
+        ("{'token': 'hunter2'}", "hunter2"),
+        ('{"token": "hunter2"}', "hunter2"),
+        (r"{\"token\":\"hunter2\"}", "hunter2"),
+        ("GITHUB_TOKEN=hunter2", "hunter2"),
+        ("X-aws-ec2-metadata-token: hunter2==", "hunter2"),
+        ('curl -H "X-Api-Key: hunter2"', "hunter2"),
+        (r"{\"Authorization\": \"Basic dXNlcjpwYXNz\"}", "dXNlcjpwYXNz"),
+        ("podman login --username me --password hunter2 quay.io", "hunter2"),
+        ("['login', '--password', 'hunter2']", "hunter2"),
+        ("jwt-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "eyJzdWIiOiIxMjM0In0"),
         ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
         ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "eyJzdWIiOiIxMjM0In0"),
         ("export GITHUB=ghp_0123456789abcdefghij", "ghp_0123456789abcdefghij"),
@@ -126,10 +140,30 @@ def test_secrets_are_not_shown(text: str, secret: str) -> None:
         "Accepted publickey for core from 10.0.2.2 port 40112 ssh2: ED25519 SHA256:AbCdEf",
         "http://127.0.0.1:8080/v1/graph?stream=stable",
         "systemd-tty-ask-password-agent: password query",
+        "X-aws-ec2-metadata-token-ttl-seconds: 21600",
+        "bash: line 3: syntax error near unexpected token: `}'",
+        'podman login --password-stdin --username me; password="" here',
+        "login --password --username me",
+        "org.monkeyJavaBeans.frameworks.beans",
     ],
 )
 def test_what_is_no_secret_is_left_alone(text: str) -> None:
     assert scrub(text) == text
+
+
+HOSTILE = (
+    "a-", "a.a+", "a://", "a://b:", "a://b:c ", "eyJaaaaaaaa-", "eyJaaaaaaaa.", "eyJaaaaaaaa-.a.", "password=",
+    'password="', "password='", r"password=\\\\\"", "password ", "token", "-token", "--token ", "$argon2", "$6$",
+    "basic ", "authorization=a ", "-----BEGIN PRIVATE KEY ", "PRIVATE KEY", "-----BEGIN PRIVATE KEY-----", "&sig=",
+    "ghp_", " ", "\\", '"', "A",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.timeout(60)
+def test_no_line_takes_long(piece: str) -> None:
+    """A guest chooses what it prints. Quadratic, some of these took more than a minute; linear, it is a second."""
+    scrub_line(piece * (400_000 // len(piece)))
 
 
 def test_a_private_key_is_cut_out() -> None:

@@ -14,6 +14,7 @@ from kola.report.model import MISSING, Place, Report, identity, report_of
 from kola.report.runs import Build, Found, Note, Run, combine
 from kola.report.stores import open_store
 from kola.results import ImageRecord, Outcome, RunRecord, Share, Target, TestRecord
+from kola.results import read as read_record
 from tests.unit.report.nightly import BROKEN_LABEL, BUILDS, Nightly, nodeid, write_nightly
 
 IMAGE = ImageRecord("build:1", "fedora-coreos", "44.1", "44.1", "testing", sha256="0" * 64)
@@ -138,6 +139,23 @@ def test_builds_of_several_streams_are_apart(tmp_path: Path) -> None:
     assert [(matrix.build.stream, len(matrix.cells)) for matrix in report.matrices] == [("next", 1), ("stable", 1)]
 
 
+def test_a_variant_is_a_stream_of_its_own(tmp_path: Path) -> None:
+    """Of one stream, as its images say: as ``testos`` and ``testos-docker``, which a night has in one folder."""
+    nightly = Nightly(tmp_path, "testos", lines=1)
+    for name, ends in (("testos", {"test_etc_is_merged": BROKEN_LABEL}), ("testos-docker", {})):
+        folder = nightly.run(0, TARGET, "upgrade" if ends else "containers", ends)
+        record = read_record(folder / "results.json")
+        image = replace(record.targets[0].image, name=name, build_id=name, version="1")
+        replace(record, targets=[replace(record.targets[0], image=image)]).write(folder / "results.json")
+    report = read(tmp_path)
+    assert [(matrix.build.stream, [cell.state for cell in matrix.cells]) for matrix in report.matrices] == [
+        ("testos", ["failed"]),
+        ("testos-docker", ["passed"]),
+    ]
+    assert [problem.place.stream for problem in report.problems] == ["testos"]
+    assert report.gaps == ()
+
+
 def test_the_newest_build_is_the_one_that_was_tested_first_the_latest(tmp_path: Path) -> None:
     nightly = Nightly(tmp_path, lines=1)
     nightly.run(1, TARGET, "basic")
@@ -193,6 +211,35 @@ def test_shares_of_different_runs_are_not_mixed() -> None:
         (["a1", "a2"], True),
         (["b1", "b2"], True),
     ]
+    assert notes == []
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("shares", "nights"),
+    [
+        ([("1", 0), ("2", 1), ("1", 24), ("2", 25)], ["1@0 2@1", "1@24 2@25"]),
+        ([("2", 1), ("1", 24), ("2", 25), ("1", 48), ("2", 49)], ["2@1", "1@24 2@25", "1@48 2@49"]),  # one is lost
+        ([("2", 1), ("1", 24), ("2", 25), ("1", 48)], ["2@1", "1@24 2@25", "1@48"]),
+        ([("1", 0), ("2", 3), ("1", 4), ("2", 7)], ["1@0 2@3", "1@4 2@7"]),  # run again at once
+        ([("1", 0), ("1", 1), ("2", 2), ("2", 3)], ["1@0 2@3", "1@1 2@2"]),  # beside each other
+        ([("1", 0), ("1", 1), ("2", 2)], ["1@0", "1@1 2@2"]),  # the first one was broken off
+        ([("1", 0), ("2", 8)], ["1@0 2@8"]),  # done in the morning
+        ([("1", 0), ("2", 24)], ["1@0", "2@24"]),
+    ],
+)
+def test_shares_of_one_night_belong_together(shares: list[tuple[str, int]], nights: list[str]) -> None:
+    found = []
+    for number, hour in shares:
+        name = f"{number}@{hour}"
+        record = RunRecord(name, "0.1.0", hour * HOUR, [TARGET], suites=["x"], shard=Share(int(number), 2))
+        record.complete = True
+        record.tests[number] = TestRecord(number, Outcome.PASSED, "x")
+        found.append(Found(record, f"0/{name}", given=True))
+    runs, notes = combine(found)
+    assert [run.record.run_id.replace("+", " ") for run in runs] == nights
     assert notes == []
 
 

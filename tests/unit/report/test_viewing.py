@@ -85,11 +85,50 @@ def test_a_key_is_hidden_wherever_a_part_begins(start: int, find: str) -> None:
     assert ("after" in shown) == (not find)
 
 
+def test_a_key_in_a_journal_is_hidden_however_long_its_entries_are() -> None:
+    inside = [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        *["MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 2] * 50,
+        "-----END RSA PRIVATE KEY-----",
+    ]
+    entries = [json.dumps({"MESSAGE": line, "_CMDLINE": "x" * 1200}).encode() + b"\n" for line in inside]
+    content = b"".join(entries)
+
+    def message(line: str) -> str:
+        return str(json.loads(line)["MESSAGE"])
+
+    for part in (
+        part_after(io.BytesIO(content), sum(map(len, entries[:40])), show=message),
+        part_before(io.BytesIO(content), len(content), message, most=10),
+    ):
+        assert "MIIE" not in "".join(text for _, text in part.lines)
+        assert "END RSA" in part.lines[-1][1]
+
+
+def test_a_file_may_begin_in_the_middle_of_a_key() -> None:
+    part = part_after(io.BytesIO(b"".join(KEY[5:]) + b"after\n"), 0)
+    assert [text for _, text in part.lines[-2:]] == [f"{PLACEHOLDER} {KEY[-1].decode().strip()}", "after"]
+    assert {text for _, text in part.lines[:-2]} == {PLACEHOLDER}
+
+
+def test_a_carriage_return_ends_no_line() -> None:
+    log = b"".join(b"10 %%\rline %d\n" % number for number in range(30))
+    part = part_before(io.BytesIO(log), len(log) // 2, most=10)
+    assert (part.lines[0][0], len(part.lines)) == (part.start, 10)
+
+
 def test_a_line_is_fit_for_a_person() -> None:
     part = part_after(io.BytesIO(b"\x1b[31mred\x1b[0m\r\npassword=hunter2\n\xff\n" + b"x" * 10_000), 0)
     texts = [text for _, text in part.lines]
     assert texts[:3] == ["red", f"password={PLACEHOLDER}", "\ufffd"]
     assert len(texts[3]) == 4001
+
+
+def test_a_secret_that_goes_on_behind_what_is_shown_is_none_of_it() -> None:
+    secret = f"{'x' * 3900} https://user:{'hunter2' * 100}@example.com/ {'y' * 500_000}"
+    ((_, text),) = part_after(io.BytesIO(secret.encode()), 0).lines
+    assert "hunter2" not in text
+    assert len(text) == 4001
 
 
 @pytest.fixture
