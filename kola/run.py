@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kola import ignition, images
 from kola.arch import get_arch
 from kola.clonecache import Limits
-from kola.errors import ConfigError
+from kola.errors import ConfigError, PlatformError
 from kola.filelock import FileLock
 from kola.keys import generate_key, write_client_key
 from kola.platform import Prepared, RunContext, load_platform, parse_options
@@ -207,12 +207,17 @@ def start_run(settings: Settings, workers: int, progress: Progress | None = None
             shutil.rmtree(info.scratch)
             raise
         with reaper:  # from here on it is the reaper who removes the scratch folder
-            platform = info.load("main")
-            platform.progress = progress
-            reaper.patience = platform.sweep_seconds
-            info = dataclasses.replace(info, prepared=platform.prepare(image))
-            if from_image is not None:
-                info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))
+            try:
+                platform = info.load("main")
+                platform.progress = progress
+                reaper.patience = platform.sweep_seconds
+                info = dataclasses.replace(info, prepared=platform.prepare(image))
+                if from_image is not None:
+                    info = dataclasses.replace(info, from_prepared=platform.prepare(from_image))
+            except (ConfigError, PlatformError):  # there is no run, and nothing to read of it
+                shutil.rmtree(info.output)
+                raise
+            _point_latest(info.output, run_id)
             write_client_key(info.scratch / CLIENT_KEY, generate_key())
             yield Run(info, platform, reaper)
 
@@ -246,12 +251,18 @@ def _output_folder(parent: Path, run_id: str, name: str) -> Path:
         if name and folder.exists():
             _remove_run(folder, run_id)
         (folder / "machines").mkdir(parents=True)
-        draft = parent / f".latest-{run_id}"
-        draft.symlink_to(folder.name)
-        draft.replace(parent / "latest")
     except OSError as e:
         raise ConfigError(f"--kola-output {parent}: {e.strerror}") from e
     return folder
+
+
+def _point_latest(folder: Path, run_id: str) -> None:
+    draft = folder.with_name(f".latest-{run_id}")
+    try:
+        draft.symlink_to(folder.name)
+        draft.replace(folder.with_name("latest"))
+    except OSError as e:
+        raise ConfigError(f"--kola-output {folder.parent}: {e.strerror}") from e
 
 
 def _remove_run(folder: Path, run_id: str) -> None:

@@ -163,6 +163,9 @@ def test_what_the_user_has_to_change_is_said_also_if_the_sweep_fails(
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert result.errlines == ["ERROR: no credentials", ""]
+    assert list((pytester.path / "kola-runs").iterdir()) == [], (
+        "nothing was run: no folder of it, and latest is another's"
+    )
 
     [run] = list_runs(pytester.path / "cache")
     assert run.scratch.exists()

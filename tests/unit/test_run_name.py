@@ -11,11 +11,13 @@ import pytest
 
 from kola.errors import ConfigError
 from kola.options import settings_of
-from kola.run import _hold_name, _output_folder
+from kola.run import _hold_name, _output_folder, _point_latest
 
 
 def test_it_names_the_folder(tmp_path: Path) -> None:
-    assert _output_folder(tmp_path, "id1", "nightly.1of2") == tmp_path / "nightly.1of2"
+    folder = _output_folder(tmp_path, "id1", "nightly.1of2")
+    assert folder == tmp_path / "nightly.1of2"
+    _point_latest(folder, "id1")
     assert (tmp_path / "latest").resolve() == tmp_path / "nightly.1of2"
     assert _output_folder(tmp_path, "id2", "").name.endswith("-id2")
 
@@ -27,7 +29,7 @@ def test_an_earlier_run_of_that_name_is_replaced(tmp_path: Path) -> None:
     new = _output_folder(tmp_path, "id2", "name")
     assert [path.name for path in new.iterdir()] == ["machines"]
     assert list((new / "machines").iterdir()) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "name"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["name"]
 
 
 def test_nothing_else_is(tmp_path: Path) -> None:
