@@ -188,8 +188,9 @@ class MachineHooks:
     @property
     def own_scheduler(self) -> bool:
         """Whether kola's scheduler says which worker runs what: unless the user names another with ``--dist``."""
-        given = self.config.invocation_params.args
-        return not any(str(arg) == "-d" or str(arg).startswith("--dist") for arg in given)
+        # As it was parsed, of the ini file and the environment, too: in `option` xdist has made --dist=load of -n.
+        given = self.config.known_args_namespace
+        return getattr(given, "dist", "no") == "no" and not getattr(given, "distload", False)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

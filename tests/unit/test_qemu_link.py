@@ -9,6 +9,7 @@ import pytest
 
 from kola.errors import ConfigError
 from platforms.qemu import link
+from platforms.qemu.binding import libvirt
 from platforms.qemu.link import Link
 from platforms.qemu.options import EMBED
 
@@ -20,7 +21,7 @@ def test_the_scratch_folder_may_have_any_name(
     """That libvirt (9.0) reads them from the URI so was seen, with each of these; here it is not asked."""
     opened: list[str] = []
     monkeypatch.setattr(link, "start_event_loop", lambda: None)
-    monkeypatch.setattr(link.libvirt, "open", opened.append)
+    monkeypatch.setattr(libvirt, "open", opened.append)
     monkeypatch.setattr(link, "_SOCKET_LIMIT", 1000)
     scratch = tmp_path_factory.mktemp("s") / folder
     scratch.mkdir()
@@ -39,7 +40,7 @@ def test_the_scratch_folder_may_have_any_name(
 def test_the_length_of_its_path_is_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is what a socket's path has room for."""
     monkeypatch.setattr(link, "start_event_loop", lambda: None)
-    monkeypatch.setattr(link.libvirt, "open", lambda uri: uri)
+    monkeypatch.setattr(libvirt, "open", lambda uri: uri)
     monkeypatch.setattr(link, "_SOCKET_LIMIT", len(str(tmp_path)) + link._SOCKET_TAIL + 30)
     (tmp_path / ("a" * 15)).mkdir()
     Link(EMBED, tmp_path / ("a" * 15), tmp_path / "cache").connection()
