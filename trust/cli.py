@@ -35,7 +35,8 @@ SUITE_SECONDS = 2 * 3600.0
 _DESCRIPTION = """Whether the suites find what they are there for: each fault of ci/faults is put into the system, and
 the suites that should find it run, with a fixed smoke set. What is done and has not changed since is not done again."""
 _EPILOG = """exit codes: 0 all caught and named right, nothing broken that had to stay green, no false alarm; 1 not so;
-75 something has no result and is to be run again; 4 usage; 130 interrupted. docs/trust.md says more."""
+75 something has no result and is to be run again, or no clean run counts; 4 usage; 130 interrupted.
+docs/trust.md says more."""
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -83,12 +84,25 @@ class Known:
 
     def cleans(self, suite: str) -> list[tuple[int, Record]]:
         """The clean runs of a suite, or of the smoke set, by number, of the tests as they are now."""
-        key = clean_key(suite, ROOT)
-        return [(number, record) for number, record in self.store.cleans(suite) if record.key == key]
+        everything = self.store.cleans(suite)
+        key = clean_key(suite, ROOT) if everything else None
+        return [(number, record) for number, record in everything if record.key == key]
+
+    def before(self, suite: str) -> list[tuple[int, Record]]:
+        """Its clean runs of before a change that still count: there is no result of the tests as they are now."""
+        now = self.cleans(suite)
+        if any(record.is_result for _, record in now):
+            return []
+        return [clean for clean in self.store.cleans(suite) if clean not in now]
+
+    def has_cleans(self) -> bool:
+        """Whether any clean run tells of the tests as they are now which of them fail for nothing."""
+        return any(record.is_result for suite in ("", *suites(ROOT)) for _, record in self.cleans(suite))
 
     def alarms(self) -> frozenset[str]:
-        """Tests that failed in any clean run."""
-        records = (record for suite in ("", *suites(ROOT)) for _, record in self.cleans(suite))
+        """Tests that failed in any clean run. A change of the suite takes none back, a newer clean run of it does."""
+        kinds = ("", *suites(ROOT))
+        records = (record for suite in kinds for _, record in (*self.cleans(suite), *self.before(suite)))
         return frozenset(failure.test for record in records for failure in record.seen.failures)
 
     def record(self, name: str) -> Record | None:
@@ -138,7 +152,11 @@ class Known:
             if everything:
                 older = len(everything) - len(cleans)
                 said = table.clean_line(cleans, suite or "the smoke set")
-                lines.append(said + (f"; {older} before a change" if older else ""))
+                stay = table.alarms(self.before(suite))
+                said += f"; {older} before a change" if older else ""
+                lines.append(said + (f", still counted: {stay}" if stay else ""))
+        if not self.has_cleans():
+            lines.append("no clean run of these tests: which of them fail for nothing is not known")
         return lines
 
 
@@ -257,4 +275,6 @@ def _report(known: Known) -> int:
     if any(verdict.status not in RESULTS for verdict in verdicts.values()):
         return ExitCode.PROVIDER_ERROR
     good = all(verdict.status is Status.CAUGHT and not verdict.broke for verdict in verdicts.values())
-    return ExitCode.PASSED if good and not known.alarms() else ExitCode.FAILED
+    if not good or known.alarms():
+        return ExitCode.FAILED
+    return ExitCode.PASSED if known.has_cleans() else ExitCode.PROVIDER_ERROR

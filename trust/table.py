@@ -37,16 +37,20 @@ def rate(verdicts: Iterable[Verdict]) -> str:
 def clean_line(cleans: Sequence[tuple[int, Record]], what: str) -> str:
     """What clean runs of one kind showed, in one line."""
     whole = [record for _, record in cleans if record.is_result]
-    alarms = [
+    tests = sum(len(record.seen.passed) + len(record.seen.failures) for record in whole)
+    said = alarms(cleans) or ("no false alarm" if whole else "nothing known")
+    broken = len(cleans) - len(whole)
+    more = f"; {broken} without a result" if broken else ""
+    return f"clean runs of {what}: {len(whole)} ({tests} tests), {said}{more}"
+
+
+def alarms(cleans: Iterable[tuple[int, Record]]) -> str:
+    """Which tests failed in clean runs; empty if none did."""
+    return "; ".join(
         f"run {number}: {', '.join(failure.test for failure in record.seen.failures)}"
         for number, record in cleans
         if record.seen.failures
-    ]
-    tests = sum(len(record.seen.passed) + len(record.seen.failures) for record in whole)
-    said = "; ".join(alarms) if alarms else "no false alarm"
-    broken = len(cleans) - len(whole)
-    more = f"; {broken} without a result" if broken else ""
-    return f"clean runs of {what}: {len(whole)} ({tests} tests), {said if whole or alarms else 'nothing known'}{more}"
+    )
 
 
 def rows(faults: Iterable[Fault], verdicts: dict[str, Verdict], stale: frozenset[str]) -> list[tuple[str, ...]]:

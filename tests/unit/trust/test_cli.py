@@ -108,7 +108,14 @@ def test_the_first_results_stay_on_the_page(place: Path, capsys: pytest.CaptureF
     assert "==> now: 2 of 2 caught (100 %), 1 of them named right\n" in out
     assert "==> first results: 1 of 2 caught (50 %), 0 of them named right; missed: one\n" in out
     keep(place, "two", CAUGHT)
+    assert trust(place, "--report") == ExitCode.PROVIDER_ERROR, "whether it was a false alarm is not known"
+    assert "==> no clean run of these tests: which of them fail for nothing is not known\n" in capsys.readouterr().out
+    store, seen = Store(place / "out"), Observation(started=1.0, seconds=2.0, passed=("a",))
+    store.keep(store.clean("", 1), Record(clean_key("", ROOT), replace(seen, problem="no room")))
+    assert trust(place, "--report") == ExitCode.PROVIDER_ERROR
+    store.keep(store.clean("", 1), Record(clean_key("", ROOT), seen))
     assert trust(place, "--report") == ExitCode.PASSED
+    assert "no clean run" not in capsys.readouterr().out.rpartition("fault  kind")[2]
 
 
 def test_a_first_result_of_another_definition_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +139,27 @@ def test_a_false_alarm_is_on_the_page_and_catches_nothing(place: Path, capsys: p
     assert f"==> clean runs of the smoke set: 1 (3 tests), run 1: {TEST}; 1 before a change\n" in out
     assert "one    live  missed\n" in out
     assert f"    note: failed in a clean run, too: {TEST}\n" in out
+
+
+def test_a_false_alarm_stays_until_a_clean_run_of_now(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another test of the suite was changed: that proves nothing about this one."""
+    keep(place, "one", CAUGHT)
+    keep(place, "two", CAUGHT)
+    store, key = Store(place / "out"), clean_key("basic", ROOT)
+    alarm = Observation(started=1.0, seconds=2.0, passed=("a", "b"), failures=(CAUGHT,))
+    store.keep(store.clean("basic", 1), Record(Key("", "of other tests"), alarm))
+    store.keep(store.clean("", 1), Record(clean_key("", ROOT), replace(alarm, failures=())))
+    line = f"==> clean runs of basic: 0 (0 tests), nothing known; 1 before a change, still counted: run 1: {TEST}\n"
+    assert trust(place, "--report") == ExitCode.FAILED
+    out = capsys.readouterr().out
+    assert "one    live  missed\n" in out
+    assert line in out
+    store.keep(store.clean("basic", 2), Record(key, replace(alarm, failures=(), problem="no room")))
+    assert trust(place, "--report") == ExitCode.FAILED, "that one says nothing"
+    assert "1 without a result; 1 before a change, still counted: run 1" in capsys.readouterr().out
+    store.keep(store.clean("basic", 2), Record(key, replace(alarm, failures=())))
+    assert trust(place, "--report") == ExitCode.PASSED
+    assert "basic: 1 (2 tests), no false alarm; 1 before a change\n" in capsys.readouterr().out
 
 
 def test_another_image_has_live_faults_only_and_a_folder_of_its_own(
