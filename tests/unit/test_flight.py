@@ -125,6 +125,18 @@ def test_what_cannot_be_written_down_does_not_keep_a_machine(flight: Flight, mon
     assert ended == ["m"]
 
 
+def test_a_machine_of_which_nothing_is_known_is_ended(flight: Flight, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise PlatformError("the provider is down")
+
+    ended: list[str] = []
+    one = machine("m", ended)
+    monkeypatch.setattr(one.machine.instance, "lost", lost, raising=False)
+    running(flight, one, needs=replace(NEEDS, isolation=Isolation.SHARED)).close(failed=False)
+    await_free(flight)
+    assert ended == ["m"]
+
+
 def test_what_failed_in_advance_fails_no_test(
     flight: Flight, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
