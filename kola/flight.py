@@ -52,7 +52,6 @@ def wanted(needs: Needs, config: ignition.Config | None, indexes: range, network
         indexes=indexes,
         networks=networks,
         clone=needs.isolation is not Isolation.FIRST_BOOT,
-        excused=tuple(needs.skip_checks),
     )
 
 

@@ -141,7 +141,9 @@ class MachineHooks:
                 outcomes = (test.outcome for test in self.recorder.record.tests.values())
                 code = exit_code(int(session.exitstatus), outcomes, warnings_fail=self.settings.warned_fails)
                 interrupted = code in {ExitCode.INTERRUPTED, ExitCode.INTERNAL_ERROR, ExitCode.USAGE_ERROR}
-                self.recorder.finish(code, complete=not interrupted and not self._not_collected)
+                # --lf does not even collect all: it says nothing of the tests in files without a failure.
+                part = self._not_collected or session.config.getoption("lf", default=False)
+                self.recorder.finish(code, complete=not interrupted and not part)
                 session.exitstatus = self._sign(code)
 
     def pytest_unconfigure(self) -> None:

@@ -27,7 +27,7 @@ from kola.slots import Slots, boot_weight
 from kola.wait import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -78,7 +78,6 @@ class Wanted:
         indexes: the machines' numbers in their test.
         networks: whose the networks are that the spec names: machines launched with the same value share them.
         clone: whether clones will do.
-        excused: ids of the rules of ``kola.checks`` that the test does not mind.
     """
 
     spec: MachineSpec
@@ -86,7 +85,6 @@ class Wanted:
     indexes: range
     networks: str
     clone: bool
-    excused: Collection[str] = ()
 
 
 @dataclass(frozen=True)
