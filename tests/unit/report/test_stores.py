@@ -148,7 +148,7 @@ def test_what_is_not_there_is_one_line(word: str, message: str) -> None:
 
 def test_without_boto3_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(ConfigError, match=r"s3://b: needs the Python module 'boto3': pip install 'kola\[s3\]'"):
+    with pytest.raises(ConfigError, match=r"s3://b: needs the Python module 'boto3': pip install 'pytest-kola\[s3\]'"):
         open_store("s3://b")
 
 
