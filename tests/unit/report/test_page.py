@@ -257,5 +257,5 @@ def test_what_could_not_be_read_is_not_taken_for_good(tmp_path: Path) -> None:
 
 def test_without_jinja2_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ConfigError, match=r"a report needs the Python module 'jinja2': pip install 'pytest-kola\[report\]'"):
+    with pytest.raises(ConfigError, match=r"needs the Python module 'jinja2': pip install 'pytest-kola\[report\]'"):
         page.environment()
