@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from kola.arch import get_arch
 from kola.errors import ConfigError
 from kola.platform import Platform, Scope, load_platform, parse_options, platform_names
 from kola.spec import Capability
@@ -105,3 +106,14 @@ def test_unknown_platforms(name: str, message: str) -> None:
 def test_who_offers_the_hosts_services_says_where_they_are() -> None:
     for platform in map(load_platform, platform_names()):
         assert (Capability.HOST_SERVICES in platform.capabilities) == bool(platform.host_address)
+
+
+def test_the_platform_of_the_docs_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs/platforms.md").read_text()
+    (tmp_path / "lab_of_the_docs.py").write_text(page.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    found = load_platform("lab_of_the_docs:Lab")
+    options = parse_options(found, ["machine-type=large"])
+    assert options.machine_type == "large"
+    context: Any = None
+    found(options, get_arch("x86_64"), context)  # nothing is missing
