@@ -345,5 +345,11 @@ def _choice(values: dict[str, Any]) -> Choice:
 
 
 def _value(config: pytest.Config, option: Option) -> Any:
-    given = config.getoption(option.ini)
-    return (config.getini(option.ini) or None) if given is None else given
+    import pytest  # noqa: PLC0415 - kola's commands have these options, too, and do without it
+
+    if (given := config.getoption(option.ini)) is not None:
+        return given
+    try:
+        return config.getini(option.ini) or None
+    except pytest.UsageError as e:
+        raise ConfigError(f"{config.inipath}: {option.ini}: {e}; expected true or false") from e

@@ -51,6 +51,14 @@ def test_an_option_that_is_given_has_a_value(pytester: pytest.Pytester, option: 
     result.stderr.fnmatch_lines([f"ERROR: {says}"])
 
 
+def test_a_wrong_switch_in_the_ini_file_is_named(pytester: pytest.Pytester) -> None:
+    ini = pytester.makeini("[pytest]\nkola_no_clone = maybe\n")
+    pytester.makepyfile("def test_it(): pass")
+    result = pytester.runpytest_subprocess(*ARGUMENTS)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {ini}: kola_no_clone: invalid truth value 'maybe'; expected true or false"])
+
+
 def test_without_an_image_the_ini_file_is_named(pytester: pytest.Pytester) -> None:
     """It may be another one than the user thinks: pytest takes the value behind '--option VALUE' for a test, too."""
     ini = pytester.makeini("[pytest]\n")
