@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the settings and register the hooks that need them."""
     config.addinivalue_line(
         "markers",
-        "kola(isolation, machines, memory_mib, ignition, ...): what a test needs of its machines; docs/writing-tests.md",
+        "kola(isolation, machines, memory_mib, ignition, ...): what a test needs; docs/writing-tests.md",
     )
     try:
         plugin = KolaPlugin(config)
