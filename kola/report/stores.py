@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -66,32 +67,42 @@ class Folder:
     root: Path
 
     def records(self) -> list[str]:
-        """See ``Store``; below the folder of a run there is no other."""
+        """See ``Store``; below the folder of a run there is no other. One that cannot be read may be a run's."""
         found: list[Path] = []
-        for folder, folders, files in os.walk(self.root):
+        closed: list[Path] = []
+        for folder, folders, files in os.walk(self.root, onerror=lambda e: closed.append(Path(e.filename, RECORD))):
             folders[:] = [] if RECORD in files else [name for name in folders if not name.startswith(".")]
             if RECORD in files:
                 found.append(Path(folder, RECORD))
         found.sort(key=lambda path: (path.stat().st_mtime, path), reverse=True)
-        return [path.relative_to(self.root).as_posix() for path in found]
+        return [path.relative_to(self.root).as_posix() for path in (*found, *closed)]
 
     def tail(self, key: str, most: int) -> bytes | None:
         """See ``Store``."""
-        path = self.file(key)
-        if path is None:
-            return None
+        path = self._path(key)
         try:
+            if path is None or path.is_dir():
+                return None
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - most))
                 return file.read(most)
         except OSError as e:
+            if e.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
+                return None
             raise ConfigError(f"{path}: {e.strerror}") from e
 
     def file(self, key: str) -> Path | None:
         """See ``Store``."""
+        path = self._path(key)
+        try:
+            return path if path is not None and path.is_file() else None
+        except OSError:
+            return None
+
+    def _path(self, key: str) -> Path | None:
         try:
             path = (self.root / key).resolve()
-            return path if path.is_relative_to(self.root) and path.is_file() else None
+            return path if path.is_relative_to(self.root) else None
         except (OSError, ValueError):  # a name that is too long, a NUL
             return None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -114,6 +116,28 @@ def test_of_a_long_history_the_newest_are_read(tmp_path: Path, nights: Path) -> 
     assert open_store(str(tmp_path)).records() == [f"{name}/results.json" for name in ("new", "older", "oldest")]
     found, _ = Library((), (open_store(str(tmp_path)),)).found(2)
     assert [one.folder for one in found] == ["0/new", "0/older"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read all: so it is the system call that says no."""
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_bytes(next(nights.rglob("results.json")).read_bytes())
+    closed = str(tmp_path / "closed")
+
+    def denied(call: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(path: Any, *arguments: Any, **more: Any) -> Any:
+            if os.fspath(path).startswith(closed):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), closed)
+            return call(path, *arguments, **more)
+
+        return instead
+
+    for name in ("scandir", "stat"):
+        monkeypatch.setattr(os, name, denied(getattr(os, name)))
+    found, notes = Library((open_store(str(tmp_path)),)).found(2)
+    assert [one.folder for one in found] == ["0/open"]
+    assert [note.text for note in notes] == [f"{closed}/results.json: Permission denied"]
 
 
 @pytest.mark.parametrize("key", ["../secret.txt", "link/secret.txt", "/etc/passwd", "a" * 5000, "\0"])
