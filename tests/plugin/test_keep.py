@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from kola.results import read
+from kola.runs import list_runs
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,3 +48,7 @@ def test_a_machine_that_a_test_launches_itself_is_kept(
     result.stdout.fnmatch_lines(["kept: ssh *"])
     (machine,) = read(pytester.path / "kola-runs/latest/results.json").machines.values()
     assert machine.kept
+    # The reaper of what is kept lives on until then.
+    gc = pytester.run(sys.executable, "-m", "kola", "gc", f"--kola-cache={pytester.path / 'cache'}")
+    assert gc.ret == 0
+    assert list_runs(pytester.path / "cache") == []
