@@ -22,7 +22,6 @@ from kola.jobs.board import QUIET_SECONDS, Board, picture, table, totals
 from kola.jobs.folder import Folder, Subject, locked
 from kola.jobs.running import Runs, Share
 from kola.jobs.state import JobState, Phase, duration, worst
-from kola.jobs.suite import digest_of
 from kola.matrix import Cell, Job, Platform, Runner, Stream, Suite
 from kola.results import PRECEDENCE, ExitCode, Outcome, RunRecord, TestRecord
 from kola.statement import load_signer, sign_results
@@ -124,52 +123,6 @@ def test_what_is_too_old_is_run_again(folder: Folder) -> None:
     folder.end(JOB, SUBJECT, 0)
     assert folder.done(JOB, SUBJECT, since=200.0) is not None
     assert folder.done(JOB, SUBJECT, since=200.5) is None
-
-
-def test_the_tests_and_the_configuration_are_part_of_the_subject(tmp_path: Path) -> None:
-    suite = Suite("basic", paths=("tests/basic",))
-    files = ("tests/basic/test_a.py", "tests/basic/data/x", "pytest.ini", "tests/conftest.py")
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    digests = {digest_of(suite, tmp_path)}
-    for name in files:
-        (tmp_path / name).write_text("changed")
-        digests.add(digest_of(suite, tmp_path))
-    (tmp_path / "tests/other.py").write_text("of another suite")
-    (tmp_path / "tests/basic/__pycache__").mkdir()
-    (tmp_path / "tests/basic/__pycache__/x.pyc").write_text("made by Python")
-    digests.add(digest_of(suite, tmp_path))
-    assert len(digests) == 1 + len(files)
-
-
-def test_what_the_tests_import_is_part_of_the_subject_too(tmp_path: Path) -> None:
-    """Wherever it is in the tree, and however it is written; not what nobody imports, nor the harness."""
-    sources = {
-        "tests/__init__.py": "",
-        "tests/basic/__init__.py": "",
-        "tests/basic/test_a.py": "from tests.other import podman\nfrom ..common import wait\nimport kola.wait, helper",
-        "tests/basic/data.py": "no Python",
-        "tests/other/__init__.py": "import tests.more",
-        "tests/other/podman.py": "def f():\n    from tests.other.images import name",
-        "tests/other/images.py": "",
-        "tests/common.py": "",
-        "tests/more.py": "",
-        "helper.py": "",
-    }
-    nobodys = {"tests/other/test_b.py": "", "kola/wait.py": ""}
-    for name, source in {**sources, **nobodys}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(source)
-    suite = Suite("basic", paths=("tests/basic",))
-    before = digest_of(suite, tmp_path)
-    changed = []
-    for name, source in {**sources, **nobodys}.items():
-        (tmp_path / name).write_text(source + "\nx = 1\n")
-        if digest_of(suite, tmp_path) != before:
-            changed.append(name)
-        (tmp_path / name).write_text(source)
-    assert changed == list(sources)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"arguments": 3}'])
